@@ -62,3 +62,10 @@ type Preparer interface {
 
 // Name is how messages name a resource: kind and ID.
 func Name(r Resource) string { return r.Kind() + " " + r.ID() }
+
+// Lingerer is implemented by resources whose removal waits until everything wanted is there: what guards traffic must not go
+// before what takes its place. The method does nothing.
+type Lingerer interface {
+	Resource
+	Lingers()
+}

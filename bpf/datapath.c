@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+
+//go:build ignore
+
+/* datapath.c - the entry points, one for each hook. The packet paths are in lib/forward.h. */
+#include "lib/arp.h"
+#include "lib/endpoint.h"
+#include "lib/forward.h"
+#include "lib/network.h"
+#include "lib/pkt.h"
+#include "lib/reason.h"
+#include "lib/uplink.h"
+
+static __always_inline enum reason endpoint_path(struct pkt *p, const struct endpoint_entry *ep)
+{
+	struct network_entry *net = network_lookup(ep->network);
+	enum reason reason;
+
+	if (!net)
+		return DROP_NOT_ENDPOINT;
+	reason = endpoint_admit(ep, p);
+	if (reason)
+		return reason;
+	if (p->ethertype == bpf_htons(ETH_P_ARP))
+		return arp_handle(p, ep, net);
+	if (mac_equal(p->destination, net->gateway_mac))
+		return forward_outside(p, net);
+	return forward_frame(p, ep);
+}
+
+/* Ingress of the host's end of an endpoint's veth pair: whatever the endpoint sends. */
+SEC("tc")
+int from_endpoint(struct __sk_buff *skb)
+{
+	struct endpoint_entry *ep = endpoint_lookup(skb->ifindex);
+	__u32 bytes = skb->len;
+	enum reason reason;
+	struct pkt p;
+
+	skb->tc_index = 0;
+	if (!ep)
+		return verdict(skb, HOOK_FROM_ENDPOINT, DROP_NOT_ENDPOINT);
+	reason = pkt_parse(&p, skb);
+	if (!reason)
+		reason = endpoint_path(&p, ep);
+	endpoint_count_sent(ep->id, bytes, reason);
+	return verdict(skb, HOOK_FROM_ENDPOINT, reason);
+}
+
+/* Ingress of an uplink: replies go into their endpoints, all else is the host's. */
+SEC("tc")
+int from_uplink(struct __sk_buff *skb)
+{
+	enum reason reason;
+	struct pkt p;
+
+	reason = pkt_parse(&p, skb);
+	if (reason || p.ethertype != bpf_htons(ETH_P_IP) || skb->vlan_present || skb->pkt_type != PACKET_HOST)
+		return verdict(skb, HOOK_FROM_UPLINK, PASS_NO_SESSION);
+	if (p.fragment)
+		return verdict(skb, HOOK_FROM_UPLINK, PASS_FRAGMENT);
+	reason = pkt_parse_l4(&p);
+	if (reason || (p.proto == IPPROTO_ICMP && !icmp_is_query(p.icmp_type)))
+		return verdict(skb, HOOK_FROM_UPLINK, PASS_NO_SESSION);
+	return verdict(skb, HOOK_FROM_UPLINK, forward_inside(&p));
+}
+
+/* Egress of an uplink: nothing from inside leaves untranslated. */
+SEC("tc")
+int to_uplink(struct __sk_buff *skb)
+{
+	enum reason reason;
+	struct pkt p;
+
+	if (skb->tc_index == FORWARD_TRANSLATED) {
+		skb->tc_index = 0;
+		return verdict(skb, HOOK_TO_UPLINK, PASS_TRANSLATED);
+	}
+	reason = pkt_parse(&p, skb);
+	if (p.ethertype != bpf_htons(ETH_P_IP))
+		return verdict(skb, HOOK_TO_UPLINK, PASS_OWN);
+	if (!reason)
+		reason = uplink_is_inside(p.src) ? forward_slow(&p) : PASS_OWN;
+	return verdict(skb, HOOK_TO_UPLINK, reason);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

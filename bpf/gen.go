@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package bpf holds the compiled datapath and the Go types of its maps. The sources are datapath.c and lib/; the objects are
+// committed, so that building flyover needs no clang.
+package bpf
+
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -output-stem datapath -type reason -type session_state Datapath datapath.c -- -O2 -g -Wall -Wextra -Werror -Wno-sign-compare -mcpu=v3 -I/usr/include/x86_64-linux-gnu

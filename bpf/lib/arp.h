@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* arp.h - answers ARP (RFC 826, RFC 5227) for the addresses of the network; no request reaches another endpoint. */
+#ifndef FLYOVER_ARP_H
+#define FLYOVER_ARP_H
+
+#include "endpoint.h"
+#include "kernel.h"
+#include "neighbour.h"
+#include "network.h"
+#include "pkt.h"
+
+/* ARP for IPv4 over Ethernet, as on the wire; every field is at an even offset, so there is no padding. */
+struct arp_packet {
+	__be16 hardware;
+	__be16 protocol;
+	__u8 hardware_len;
+	__u8 protocol_len;
+	__be16 operation;
+	__u8 sender_mac[ETH_ALEN];
+	__u8 sender[4];
+	__u8 target_mac[ETH_ALEN];
+	__u8 target[4];
+};
+_Static_assert(sizeof(struct arp_packet) == 28, "as on the wire");
+
+static __always_inline bool arp_is_ipv4(const struct arp_packet *arp)
+{
+	return arp->hardware == bpf_htons(ARPHRD_ETHER) && arp->protocol == bpf_htons(ETH_P_IP) &&
+	       arp->hardware_len == ETH_ALEN && arp->protocol_len == 4;
+}
+
+/* Turns the request in place into its answer and sends it back where it came from. */
+static __always_inline enum reason arp_reply(struct pkt *p, struct arp_packet *arp, const struct neighbour_entry *owner)
+{
+	struct ethhdr *eth = pkt_at(p->skb, 0, sizeof(*eth));
+	__be32 asker = addr4_load(arp->sender);
+
+	if (!eth)
+		return DROP_ARP_MALFORMED;
+	__builtin_memcpy(eth->h_dest, p->source, ETH_ALEN);
+	__builtin_memcpy(eth->h_source, owner->mac, ETH_ALEN);
+	arp->operation = bpf_htons(ARPOP_REPLY);
+	__builtin_memcpy(arp->target_mac, arp->sender_mac, ETH_ALEN);
+	__builtin_memcpy(arp->sender_mac, owner->mac, ETH_ALEN);
+	addr4_store(arp->sender, addr4_load(arp->target));
+	addr4_store(arp->target, asker);
+	bpf_redirect(p->skb->ifindex, 0);
+	return ANSWER_ARP;
+}
+
+static __always_inline enum reason arp_request(struct pkt *p, struct arp_packet *arp, const struct endpoint_entry *ep)
+{
+	__be32 target = addr4_load(arp->target);
+	struct neighbour_entry *owner;
+
+	if (target == addr4_load(ep->addr4))
+		return DROP_ARP_OWN;
+	owner = neighbour4_lookup(ep->network, target);
+	if (!owner)
+		return DROP_ARP_TARGET;
+	return arp_reply(p, arp, owner);
+}
+
+/* Every ARP packet of an endpoint ends here, but for its replies to the host. */
+static __always_inline enum reason arp_handle(struct pkt *p, const struct endpoint_entry *ep, const struct network_entry *net)
+{
+	struct arp_packet *arp = pkt_at(p->skb, ETH_HLEN, sizeof(*arp));
+	__be32 sender;
+
+	if (!arp || !arp_is_ipv4(arp))
+		return DROP_ARP_MALFORMED;
+	sender = addr4_load(arp->sender);
+	if (!mac_equal(arp->sender_mac, ep->mac))
+		return DROP_ARP_SENDER;
+	if (arp->operation == bpf_htons(ARPOP_REQUEST)) {
+		/* Sender 0.0.0.0: a probe, RFC 5227 section 2.1.1. */
+		if (sender && sender != addr4_load(ep->addr4))
+			return DROP_ARP_SENDER;
+		return arp_request(p, arp, ep);
+	}
+	if (arp->operation != bpf_htons(ARPOP_REPLY))
+		return DROP_ARP_MALFORMED;
+	if (sender != addr4_load(ep->addr4))
+		return DROP_ARP_SENDER;
+	return mac_equal(p->destination, net->gateway_mac) ? PASS_HOST : DROP_ARP_REPLY;
+}
+
+#endif

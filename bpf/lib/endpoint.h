@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* endpoint.h - who is behind this interface, and is it who it says? Owns the fo_endpoints and fo_traffic maps. */
+#ifndef FLYOVER_ENDPOINT_H
+#define FLYOVER_ENDPOINT_H
+
+#include "kernel.h"
+#include "pkt.h"
+#include "reason.h"
+
+#define ENDPOINTS_MAX 16384
+
+struct endpoint_key {
+	__u32 ifindex; /* of the host's end of the veth pair */
+};
+
+/* Identity is set by control alone; nothing learned from packets widens it. */
+struct endpoint_entry {
+	__u32 id;	/* index into fo_traffic */
+	__u32 network;	/* index into fo_networks */
+	__u8 addr4[4];	/* its IPv4 address */
+	__u8 mac[ETH_ALEN];
+	__u8 pad[2];
+};
+_Static_assert(sizeof(struct endpoint_entry) == 20, "no hidden padding");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ENDPOINTS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct endpoint_key);
+	__type(value, struct endpoint_entry);
+} fo_endpoints SEC(".maps");
+
+/* Seen from the endpoint. What reaches it by way of the stack is not in received. */
+struct traffic_entry {
+	struct tally sent;     /* everything that the endpoint sent */
+	struct tally received; /* what the fast path put into the endpoint */
+	struct tally dropped;  /* of what it sent */
+};
+
+/* Index: endpoint id, given by control. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, ENDPOINTS_MAX);
+	__type(key, __u32);
+	__type(value, struct traffic_entry);
+} fo_traffic SEC(".maps");
+
+static __always_inline struct endpoint_entry *endpoint_lookup(__u32 ifindex)
+{
+	struct endpoint_key key = { .ifindex = ifindex };
+
+	return bpf_map_lookup_elem(&fo_endpoints, &key);
+}
+
+static __always_inline void endpoint_count_sent(__u32 id, __u32 bytes, enum reason reason)
+{
+	struct traffic_entry *t = bpf_map_lookup_elem(&fo_traffic, &id);
+
+	if (!t)
+		return;
+	t->sent.packets++;
+	t->sent.bytes += bytes;
+	if (reason >= (enum reason)REASON_DROP_FIRST) {
+		t->dropped.packets++;
+		t->dropped.bytes += bytes;
+	}
+}
+
+static __always_inline void endpoint_count_received(__u32 id, __u32 bytes)
+{
+	struct traffic_entry *t = bpf_map_lookup_elem(&fo_traffic, &id);
+
+	if (!t)
+		return;
+	t->received.packets++;
+	t->received.bytes += bytes;
+}
+
+/*
+ * The source guard on a frame's Ethernet and IPv4 source. ARP's sender fields are arp.h's.
+ * Tags and LLC/SNAP are refused first: behind them the addresses would stand elsewhere (CVE-2021-27853 and its kind).
+ */
+static __always_inline enum reason endpoint_admit(const struct endpoint_entry *ep, const struct pkt *p)
+{
+	if (p->skb->vlan_present || p->ethertype == bpf_htons(ETH_P_8021Q) || p->ethertype == bpf_htons(ETH_P_8021AD) ||
+	    bpf_ntohs(p->ethertype) < ETH_P_802_3_MIN)
+		return DROP_VLAN;
+	if (!mac_equal(p->source, ep->mac))
+		return DROP_SOURCE_MAC;
+	if (p->ethertype == bpf_htons(ETH_P_IP) && p->src != addr4_load(ep->addr4))
+		return DROP_SOURCE_IPV4;
+	if (p->ethertype == bpf_htons(ETH_P_IPV6))
+		return DROP_IPV6;
+	return REASON_NONE;
+}
+
+#endif

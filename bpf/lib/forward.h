@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* forward.h - the packet paths: endpoint to endpoint, endpoint to outside, outside to endpoint, and what the stack sends out. */
+#ifndef FLYOVER_FORWARD_H
+#define FLYOVER_FORWARD_H
+
+#include "endpoint.h"
+#include "fdb.h"
+#include "kernel.h"
+#include "masquerade.h"
+#include "network.h"
+#include "pkt.h"
+#include "reason.h"
+#include "session.h"
+#include "translate.h"
+#include "uplink.h"
+
+/*
+ * skb->tc_index of a packet that from_endpoint has translated, for to_uplink on its way out. from_endpoint clears the field of
+ * whatever arrives, so that no namespace can forge it.
+ */
+#define FORWARD_TRANSLATED 0xf10e
+
+/* A frame for another MAC of the network. */
+static __always_inline enum reason forward_frame(struct pkt *p, const struct endpoint_entry *ep)
+{
+	struct fdb_entry *to;
+
+	if (p->destination[0] & 1)
+		return PASS_BROADCAST;
+	to = fdb_lookup(ep->network, p->destination);
+	if (!to)
+		return PASS_UNKNOWN_MAC;
+	if (to->ifindex == p->skb->ifindex) /* never back out of its source (802.1D 7.7) */
+		return PASS_UNKNOWN_MAC;
+	fdb_deliver(p->skb, to->ifindex, to->endpoint);
+	return FORWARD_ENDPOINT;
+}
+
+/* What cannot take the fast path to the outside, whatever its session. The stack answers, fragments or routes it. */
+static __always_inline enum reason forward_routable(struct pkt *p, const struct network_entry *net)
+{
+	if (p->ethertype != bpf_htons(ETH_P_IP))
+		return PASS_ETHERTYPE;
+	if (network_contains(net, p->dst))
+		return PASS_HOST;
+	if (!(net->flags & NETWORK_MASQUERADE))
+		return PASS_ROUTED;
+	if (p->fragment)
+		return PASS_FRAGMENT;
+	if (p->options)
+		return PASS_OPTIONS;
+	if (p->ttl <= 1)
+		return PASS_TTL;
+	return pkt_parse_l4(p);
+}
+
+/* The session of a packet to the outside; made if the host's route leads to an uplink. */
+static __always_inline enum reason forward_session(struct pkt *p, const struct network_entry *net, struct session4_entry **s)
+{
+	struct session4_request req = { .key = session4_key_of(p), .endpoint = p->skb->ifindex };
+	struct route route;
+
+	*s = masquerade_find(p, &req.key, session_now());
+	if (*s)
+		return REASON_NONE;
+	route = uplink_route(p, net->bridge);
+	if (!route.ifindex)
+		return PASS_HOST;
+	if (!uplink_lookup(route.ifindex))
+		return PASS_ROUTE;
+	req.uplink = route.ifindex;
+	req.next_hop = route.next_hop;
+	return masquerade_make(p->skb, &req, s);
+}
+
+/* A packet for the gateway's MAC: to the outside, or to the host. */
+static __always_inline enum reason forward_outside(struct pkt *p, const struct network_entry *net)
+{
+	struct bpf_redir_neigh next = { .nh_family = AF_INET };
+	struct uplink_entry *up;
+	struct session4_entry *s = NULL;
+	enum reason reason;
+	__u32 uplink;
+
+	reason = forward_routable(p, net);
+	if (reason)
+		return reason;
+	if (p->proto == IPPROTO_ICMP && !icmp_is_query(p->icmp_type))
+		return PASS_PROTOCOL;
+	reason = forward_session(p, net, &s);
+	if (reason)
+		return reason;
+	if (!s)
+		return DROP_SESSION_RACE;
+	uplink = s->uplink;
+	next.ipv4_nh = addr4_load(s->next_hop);
+	up = uplink_lookup(uplink);
+	if (!up)
+		return DROP_NO_UPLINK;
+	if (!pkt_fits(p, up->mtu))
+		return PASS_MTU;
+	reason = translate(p, TRANSLATE_SOURCE, addr4_load(s->outside), s->outside_port, 1);
+	if (reason)
+		return reason;
+	p->skb->tc_index = FORWARD_TRANSLATED;
+	bpf_redirect_neigh(uplink, &next, sizeof(next), 0);
+	return FORWARD_OUTSIDE;
+}
+
+/* Is the index entry's session live? Follows the TCP state by the reply's flags. */
+static __always_inline bool forward_reply_is_live(const struct pkt *p, const struct reply4_key *key, struct reply4_entry *r)
+{
+	struct session_life life = session_life_load(&r->life);
+	__u32 now = session_now();
+	struct session4_key session_key;
+	struct session4_entry *s;
+
+	if (!session_is_live(life, key->proto, now))
+		return false;
+	if (!(p->tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST)))
+		return true;
+	session_key = reply4_session_key(key, r);
+	s = bpf_map_lookup_elem(&fo_sessions4, &session_key);
+	if (!s)
+		return false;
+	return session4_touch(&session_key, s, session_life_load(&s->life), p->tcp_flags, false, now);
+}
+
+/* The last step inwards: the frame gets the network's addresses and goes into the endpoint. */
+static __always_inline enum reason forward_into(struct pkt *p, const struct endpoint_entry *ep, const struct network_entry *net,
+						__u32 ifindex)
+{
+	struct ethhdr *eth = pkt_at(p->skb, 0, sizeof(*eth));
+
+	if (!eth)
+		return DROP_MALFORMED;
+	__builtin_memcpy(eth->h_dest, ep->mac, ETH_ALEN);
+	__builtin_memcpy(eth->h_source, net->gateway_mac, ETH_ALEN);
+	fdb_deliver(p->skb, ifindex, ep->id);
+	return FORWARD_INSIDE;
+}
+
+/* The owner of a reply, or why there is none: an address that went to another endpoint does not take its sessions along. */
+static __always_inline enum reason forward_owner(__u32 ifindex, __be32 inside, struct endpoint_entry **ep, struct network_entry **net)
+{
+	*ep = endpoint_lookup(ifindex);
+	if (!*ep || addr4_load((*ep)->addr4) != inside)
+		return DROP_NO_ENDPOINT;
+	*net = network_lookup((*ep)->network);
+	return *net ? REASON_NONE : DROP_NO_ENDPOINT;
+}
+
+/* A packet from an uplink: the reply of a session, or the host's. */
+static __always_inline enum reason forward_inside(struct pkt *p)
+{
+	struct network_entry *net;
+	struct endpoint_entry *ep;
+	struct reply4_entry *r;
+	struct reply4_key key;
+	enum reason reason;
+	__u32 ifindex;
+
+	key = reply4_key_of(p);
+	r = bpf_map_lookup_elem(&fo_replies4, &key);
+	if (!r || !forward_reply_is_live(p, &key, r))
+		return PASS_NO_SESSION;
+	ifindex = r->endpoint;
+	reason = forward_owner(ifindex, addr4_load(r->inside), &ep, &net);
+	if (reason)
+		return reason;
+	if (p->ttl <= 1)
+		return DROP_TTL;
+	if (!pkt_fits(p, net->mtu))
+		return DROP_MTU;
+	reason = translate(p, TRANSLATE_DESTINATION, addr4_load(r->inside), r->inside_port, 1);
+	if (reason)
+		return reason;
+	return forward_into(p, ep, net, ifindex);
+}
+
+/* A packet from inside that the stack has routed to an uplink: translated here, or it does not leave. */
+static __always_inline enum reason forward_slow(struct pkt *p)
+{
+	struct session4_request req = { .uplink = p->skb->ifindex };
+	struct session4_entry *s = NULL;
+	enum reason reason;
+
+	if (p->fragment)
+		return DROP_FRAGMENT;
+	reason = pkt_parse_l4(p);
+	if (reason)
+		return reason == PASS_PROTOCOL ? DROP_PROTOCOL : reason;
+	if (p->proto == IPPROTO_ICMP && !icmp_is_query(p->icmp_type))
+		return DROP_ICMP;
+	req.key = session4_key_of(p);
+	req.endpoint = p->skb->ingress_ifindex;
+	req.next_hop = p->dst;
+	s = masquerade_find(p, &req.key, session_now());
+	if (!s) {
+		reason = masquerade_make(p->skb, &req, &s);
+		if (reason)
+			return reason;
+	}
+	if (!s)
+		return DROP_SESSION_RACE;
+	reason = translate(p, TRANSLATE_SOURCE, addr4_load(s->outside), s->outside_port, 0);
+	return reason ? reason : PASS_TO_UPLINK;
+}
+
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* kernel.h - what every header takes from the kernel and from libbpf, and the few constants that live in neither's UAPI headers. */
+#ifndef FLYOVER_KERNEL_H
+#define FLYOVER_KERNEL_H
+
+#include <stddef.h>
+#include <stdbool.h>
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/pkt_cls.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#define AF_INET 2
+
+/* linux/if_arp.h and linux/icmp.h, which drag in the C library. */
+#define ARPHRD_ETHER 1
+#define ARPOP_REQUEST 1
+#define ARPOP_REPLY 2
+
+#define ICMP_ECHOREPLY 0
+#define ICMP_DEST_UNREACH 3
+#define ICMP_ECHO 8
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_PARAMETERPROB 12
+#define ICMP_TIMESTAMP 13
+#define ICMP_TIMESTAMPREPLY 14
+
+struct icmphdr {
+	__u8 type;
+	__u8 code;
+	__sum16 checksum;
+	__be16 id; /* of a query; an error's first half of the unused word */
+	__be16 sequence;
+};
+
+/* include/net/ip.h: flags and offset of the fragment field. */
+#define IP_MF 0x2000
+#define IP_OFFSET 0x1fff
+
+/* READ_ONCE and WRITE_ONCE of the kernel, for words that other CPUs change. */
+#define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
+#define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))
+
+/* Addresses are byte arrays in maps, where people read them, and __be32 in registers. */
+static __always_inline __be32 addr4_load(const __u8 *bytes)
+{
+	__be32 word;
+
+	__builtin_memcpy(&word, bytes, sizeof(word));
+	return word;
+}
+
+static __always_inline void addr4_store(__u8 *bytes, __be32 word)
+{
+	__builtin_memcpy(bytes, &word, sizeof(word));
+}
+
+static __always_inline bool mac_equal(const __u8 *a, const __u8 *b)
+{
+	__u32 a0, b0;
+	__u16 a1, b1;
+
+	__builtin_memcpy(&a0, a, 4);
+	__builtin_memcpy(&b0, b, 4);
+	__builtin_memcpy(&a1, a + 4, 2);
+	__builtin_memcpy(&b1, b + 4, 2);
+	return a0 == b0 && a1 == b1;
+}
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* masquerade.h - finds or makes the session of a packet from inside. The one way to a session, for the fast and the slow path. */
+#ifndef FLYOVER_MASQUERADE_H
+#define FLYOVER_MASQUERADE_H
+
+#include "kernel.h"
+#include "pkt.h"
+#include "port.h"
+#include "reason.h"
+#include "session.h"
+#include "uplink.h"
+
+/* Tokens that the maker of a session looks at, and those it looks at when the table is full. */
+#define COLLECT_ALWAYS 2
+#define COLLECT_FULL 64
+
+/* What a session to be made is to be. */
+struct session4_request {
+	struct session4_key key;
+	__u32 endpoint; /* ifindex of the host's end */
+	__u32 uplink;	/* ifindex */
+	__be32 next_hop;
+};
+
+/*
+ * Claims the entry of the session: a fresh one with its token, or one whose last session is over. *s is then ours alone until
+ * its life is stored. DROP_SESSION_RACE: another CPU has it.
+ */
+static __always_inline enum reason masquerade_enter(const struct session4_key *key, struct session4_entry **s, __u32 now)
+{
+	struct session4_entry fresh = { .life = { .seen = now, .state = SESSION_CLAIMED } };
+	struct session4_entry *old = bpf_map_lookup_elem(&fo_sessions4, key);
+	struct session_life life;
+
+	if (old) {
+		life = session_life_load(&old->life);
+		if (!session_is_over(life, key->proto, now) || !session_claim(&old->life, life))
+			return DROP_SESSION_RACE;
+		session4_unindex(key, old);
+		*s = old;
+		return REASON_NONE;
+	}
+	for (int i = 0; i < COLLECT_ALWAYS; i++)
+		session4_collect(now);
+	if (bpf_map_update_elem(&fo_sessions4, key, &fresh, BPF_NOEXIST)) {
+		for (int i = 0; i < COLLECT_FULL; i++)
+			session4_collect(now);
+		if (bpf_map_update_elem(&fo_sessions4, key, &fresh, BPF_NOEXIST))
+			return bpf_map_lookup_elem(&fo_sessions4, key) ? DROP_SESSION_RACE : DROP_SESSIONS_FULL;
+	}
+	if (bpf_map_push_elem(&fo_expiry, key, 0)) { /* as many tokens as entries: it has room */
+		bpf_map_delete_elem(&fo_sessions4, key);
+		return DROP_SESSIONS_FULL;
+	}
+	*s = bpf_map_lookup_elem(&fo_sessions4, key);
+	return *s ? REASON_NONE : DROP_SESSION_RACE;
+}
+
+/* Fills the two sides of the index entry that the session is to get, all but the port. */
+static __always_inline void masquerade_index(const struct session4_request *req, const struct uplink_entry *up, struct reply4_key *key,
+					     struct reply4_entry *reply)
+{
+	__builtin_memcpy(key->remote, req->key.remote, 4);
+	__builtin_memcpy(key->outside, up->source4, 4);
+	key->remote_port = req->key.remote_port;
+	key->proto = req->key.proto;
+	__builtin_memcpy(reply->inside, req->key.inside, 4);
+	reply->endpoint = req->endpoint;
+	reply->inside_port = req->key.inside_port;
+	reply->life.state = req->key.proto == IPPROTO_TCP ? SESSION_OPENING : SESSION_ESTABLISHED;
+	reply->life.seen = session_now();
+}
+
+/*
+ * Makes the session; an enum reason. Both directions exist when it returns REASON_NONE, and neither when it returns anything
+ * else. Global, as session4_collect().
+ */
+__noinline int masquerade_open(struct __sk_buff *skb, const struct session4_request *req)
+{
+	struct reply4_entry reply = {};
+	struct reply4_key reply_key = {};
+	struct session4_entry *s = NULL;
+	struct uplink_entry *up;
+	struct session4_key key;
+	enum reason reason;
+
+	if (!req)
+		return DROP_NO_UPLINK;
+	up = uplink_lookup(req->uplink);
+	if (!up)
+		return DROP_NO_UPLINK;
+	masquerade_index(req, up, &reply_key, &reply);
+	key = req->key;
+	reason = masquerade_enter(&key, &s, reply.life.seen);
+	if (reason)
+		return reason;
+	if (!s)
+		return DROP_SESSION_RACE;
+	if (!port_claim(skb, &reply_key, &reply, up, port_hash(&key))) {
+		s->outside_port = 0;
+		session_life_store(&s->life, (struct session_life){ .seen = reply.life.seen, .state = SESSION_DEAD });
+		return DROP_NO_PORT;
+	}
+	__builtin_memcpy(s->outside, up->source4, 4);
+	addr4_store(s->next_hop, req->next_hop);
+	s->uplink = req->uplink;
+	s->outside_port = reply_key.outside_port;
+	session_life_store(&s->life, reply.life);
+	return REASON_NONE;
+}
+
+/* masquerade_open(), and the session it made. */
+static __always_inline enum reason masquerade_make(struct __sk_buff *skb, const struct session4_request *req, struct session4_entry **s)
+{
+	enum reason reason = masquerade_open(skb, req);
+
+	if (!reason)
+		*s = bpf_map_lookup_elem(&fo_sessions4, &req->key);
+	return reason;
+}
+
+/* The live session of the packet, or NULL. */
+static __always_inline struct session4_entry *masquerade_find(const struct pkt *p, const struct session4_key *key, __u32 now)
+{
+	struct session4_entry *s = bpf_map_lookup_elem(&fo_sessions4, key);
+	struct session_life life;
+
+	if (!s)
+		return NULL;
+	life = session_life_load(&s->life);
+	if (!session_is_live(life, key->proto, now) || !session4_touch(key, s, life, p->tcp_flags, true, now))
+		return NULL;
+	return s;
+}
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* network.h - what is common to the endpoints of one network? Owns the fo_networks map. */
+#ifndef FLYOVER_NETWORK_H
+#define FLYOVER_NETWORK_H
+
+#include "kernel.h"
+
+#define NETWORKS_MAX 1024
+
+enum network_flags {
+	NETWORK_MASQUERADE = 1, /* traffic to the outside is translated */
+};
+
+struct network_entry {
+	__u8 gateway4[4];	/* the host's address on the network */
+	__u8 subnet4[4];	/* network address */
+	__u8 mask4[4];		/* netmask */
+	__u32 bridge;		/* ifindex of the bridge device; 0: no such network */
+	__u32 mtu;		/* bytes, IP header included */
+	enum network_flags flags;
+	__u8 gateway_mac[ETH_ALEN]; /* the bridge device's */
+	__u8 pad[2];
+};
+_Static_assert(sizeof(struct network_entry) == 32, "no hidden padding");
+
+/* Index: network id, given by control. Written by control alone. An array, so that the lookup is inlined. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, NETWORKS_MAX);
+	__type(key, __u32);
+	__type(value, struct network_entry);
+} fo_networks SEC(".maps");
+
+static __always_inline struct network_entry *network_lookup(__u32 id)
+{
+	return bpf_map_lookup_elem(&fo_networks, &id);
+}
+
+static __always_inline bool network_contains(const struct network_entry *net, __be32 addr)
+{
+	return (addr & addr4_load(net->mask4)) == addr4_load(net->subnet4);
+}
+
+#endif

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * pkt.h - what is in this packet? Parses once into struct pkt; everything else works on that and re-derives pointers into the
+ * packet through pkt_at() alone, since any helper that changes the packet makes older pointers invalid.
+ */
+#ifndef FLYOVER_PKT_H
+#define FLYOVER_PKT_H
+
+#include "kernel.h"
+#include "reason.h"
+
+/* The headers that the fast path reads: Ethernet, IPv4 without options, TCP. */
+#define PKT_HEADERS (ETH_HLEN + sizeof(struct iphdr) + sizeof(struct tcphdr))
+#define PKT_L3 ETH_HLEN
+
+struct pkt {
+	struct __sk_buff *skb;
+	__u8 destination[ETH_ALEN]; /* of the frame */
+	__u8 source[ETH_ALEN];
+	__be16 ethertype;
+
+	/* Set for IPv4 only. */
+	__u8 ttl;
+	__u8 proto;
+	bool fragment; /* one of several, the first included */
+	bool first;    /* offset 0: the transport header is here */
+	bool options;
+	__be32 src;
+	__be32 dst;
+	__u32 l4; /* offset of the transport header */
+
+	/* Set by pkt_parse_l4(). */
+	__u32 l4_len;	  /* octets of transport header, TCP options included */
+	__be16 sport;	  /* ICMP query: the identifier */
+	__be16 dport;	  /* ICMP query: 0 */
+	__u8 tcp_flags;	  /* the octet with FIN, SYN, RST, ACK; 0 unless TCP */
+	__u8 icmp_type;	  /* valid for ICMP */
+	bool udp_no_csum; /* UDP sent without a checksum stays so (RFC 768, RFC 3022 section 4.1) */
+};
+
+enum tcp_flag {
+	TCP_FIN = 0x01,
+	TCP_SYN = 0x02,
+	TCP_RST = 0x04,
+	TCP_ACK = 0x10,
+};
+
+/* len octets of the packet at offset, or NULL if the linear part ends before. */
+static __always_inline void *pkt_at(struct __sk_buff *skb, __u32 offset, __u32 len)
+{
+	void *at = (void *)(long)skb->data + offset;
+
+	if (at + len > (void *)(long)skb->data_end)
+		return NULL;
+	return at;
+}
+
+/* Makes the first len octets readable in place, or as many as there are. */
+static __always_inline void pkt_pull(struct __sk_buff *skb, __u32 len)
+{
+	if (len > skb->len)
+		len = skb->len;
+	if ((void *)(long)skb->data + len > (void *)(long)skb->data_end)
+		bpf_skb_pull_data(skb, len);
+}
+
+/* RFC 1812 section 5.2.2. The header checksum is left to whoever receives the packet: updates are incremental and keep it wrong. */
+static __always_inline enum reason pkt_parse_ipv4(struct pkt *p)
+{
+	struct iphdr *ip = pkt_at(p->skb, PKT_L3, sizeof(*ip));
+	__u32 header, total;
+
+	if (!ip)
+		return DROP_MALFORMED;
+	header = ip->ihl * 4;
+	total = bpf_ntohs(ip->tot_len);
+	if (!total && p->skb->gso_size)
+		total = p->skb->len - PKT_L3; /* BIG TCP: longer than the field can say */
+	if (ip->version != 4 || header < sizeof(*ip) || total < header || total > p->skb->len - PKT_L3)
+		return DROP_MALFORMED;
+	p->ttl = ip->ttl;
+	p->proto = ip->protocol;
+	p->fragment = ip->frag_off & bpf_htons(IP_MF | IP_OFFSET);
+	p->first = !(ip->frag_off & bpf_htons(IP_OFFSET));
+	p->options = header > sizeof(*ip);
+	p->src = ip->saddr;
+	p->dst = ip->daddr;
+	p->l4 = PKT_L3 + header;
+	return REASON_NONE;
+}
+
+/* Ethernet and, where it is IPv4, the IP header. */
+static __always_inline enum reason pkt_parse(struct pkt *p, struct __sk_buff *skb)
+{
+	struct ethhdr *eth;
+
+	p->skb = skb;
+	p->ethertype = 0;
+	pkt_pull(skb, PKT_HEADERS);
+	eth = pkt_at(skb, 0, sizeof(*eth));
+	if (!eth)
+		return DROP_MALFORMED;
+	__builtin_memcpy(p->destination, eth->h_dest, ETH_ALEN);
+	__builtin_memcpy(p->source, eth->h_source, ETH_ALEN);
+	p->ethertype = eth->h_proto;
+	if (p->ethertype != bpf_htons(ETH_P_IP))
+		return REASON_NONE;
+	return pkt_parse_ipv4(p);
+}
+
+static __always_inline bool icmp_is_query(__u8 type)
+{
+	return type == ICMP_ECHO || type == ICMP_ECHOREPLY || type == ICMP_TIMESTAMP || type == ICMP_TIMESTAMPREPLY;
+}
+
+static __always_inline bool icmp_is_error(__u8 type)
+{
+	return type == ICMP_DEST_UNREACH || type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETERPROB;
+}
+
+static __always_inline enum reason pkt_parse_tcp(struct pkt *p)
+{
+	struct tcphdr *tcp = pkt_at(p->skb, p->l4, sizeof(*tcp));
+
+	if (!tcp)
+		return DROP_TRANSPORT;
+	p->sport = tcp->source;
+	p->dport = tcp->dest;
+	p->l4_len = tcp->doff * 4;
+	p->tcp_flags = ((__u8 *)tcp)[13];
+	return REASON_NONE;
+}
+
+static __always_inline enum reason pkt_parse_udp(struct pkt *p)
+{
+	struct udphdr *udp = pkt_at(p->skb, p->l4, sizeof(*udp));
+
+	if (!udp)
+		return DROP_TRANSPORT;
+	p->sport = udp->source;
+	p->dport = udp->dest;
+	p->l4_len = sizeof(*udp);
+	p->udp_no_csum = !udp->check;
+	return REASON_NONE;
+}
+
+static __always_inline enum reason pkt_parse_icmp(struct pkt *p)
+{
+	struct icmphdr *icmp = pkt_at(p->skb, p->l4, sizeof(*icmp));
+
+	if (!icmp)
+		return DROP_TRANSPORT;
+	p->l4_len = sizeof(*icmp);
+	p->icmp_type = icmp->type;
+	if (icmp_is_query(icmp->type))
+		p->sport = icmp->id;
+	return REASON_NONE;
+}
+
+/* The transport header of a packet that is whole. Protocols without ports: PASS_PROTOCOL. */
+static __always_inline enum reason pkt_parse_l4(struct pkt *p)
+{
+	if (p->options) /* PKT_HEADERS did not reach over them */
+		pkt_pull(p->skb, p->l4 + sizeof(struct tcphdr));
+	p->l4_len = 0;
+	p->sport = 0;
+	p->dport = 0;
+	p->tcp_flags = 0;
+	p->icmp_type = 0;
+	p->udp_no_csum = false;
+	switch (p->proto) {
+	case IPPROTO_TCP:
+		return pkt_parse_tcp(p);
+	case IPPROTO_UDP:
+		return pkt_parse_udp(p);
+	case IPPROTO_ICMP:
+		return pkt_parse_icmp(p);
+	}
+	return PASS_PROTOCOL;
+}
+
+/* Does the packet, or each segment of a GSO packet, fit into mtu octets of IP? */
+static __always_inline bool pkt_fits(const struct pkt *p, __u32 mtu)
+{
+	const struct __sk_buff *skb = p->skb;
+
+	if (!skb->gso_size)
+		return skb->len - PKT_L3 <= mtu;
+	return p->l4 - PKT_L3 + p->l4_len + skb->gso_size <= mtu;
+}
+
+#endif

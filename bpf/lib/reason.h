@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* reason.h - why did a packet go where it went? Owns the fo_reasons map and the only way out of a program, verdict(). */
+#ifndef FLYOVER_REASON_H
+#define FLYOVER_REASON_H
+
+#include "kernel.h"
+
+/*
+ * What became of a packet. The prefix is the class: FORWARD_ and ANSWER_ packets were redirected, PASS_ packets were handed to
+ * the Linux stack, DROP_ packets are gone. The order of the classes is the order of the *_FIRST bounds below.
+ */
+enum reason {
+	REASON_NONE = 0, /* "go on": never counted */
+
+	FORWARD_ENDPOINT,  /* to an endpoint of the same network */
+	FORWARD_OUTSIDE,   /* translated, to an uplink */
+	FORWARD_INSIDE,	   /* translated back, to an endpoint */
+	FORWARD_ICMP_OUT,  /* ICMP error about a session, translated, to an uplink */
+	FORWARD_ICMP_IN,   /* ICMP error about a session, translated back, to an endpoint */
+	ANSWER_ARP,	   /* ARP request answered */
+
+	PASS_HOST,	   /* for the host itself: its gateway address or another of its addresses */
+	PASS_BROADCAST,	   /* broadcast or multicast frame: the bridge floods it */
+	PASS_UNKNOWN_MAC,  /* unicast frame to a MAC that is no endpoint's: the bridge decides */
+	PASS_ETHERTYPE,	   /* neither IPv4 nor ARP */
+	PASS_FRAGMENT,	   /* IPv4 fragment that is routed */
+	PASS_OPTIONS,	   /* IPv4 options on a routed packet */
+	PASS_PROTOCOL,	   /* IP protocol without ports, routed */
+	PASS_TTL,	   /* TTL runs out here: the stack answers */
+	PASS_MTU,	   /* larger than the uplink takes: the stack fragments or answers */
+	PASS_ROUTE,	   /* the route leads neither to an uplink nor to the host */
+	PASS_ROUTED,	   /* network without masquerade: the stack routes */
+	PASS_NO_SESSION,   /* from an uplink, belongs to no session: the host's own traffic */
+	PASS_OWN,	   /* to an uplink, not from inside: the host's own traffic */
+	PASS_TRANSLATED,   /* to an uplink, translated by flyover before */
+	PASS_TO_UPLINK,	   /* to an uplink by way of the stack, translated here */
+
+	DROP_NOT_ENDPOINT, /* the interface is no endpoint's */
+	DROP_MALFORMED,	   /* truncated or inconsistent Ethernet or IPv4 header */
+	DROP_TRANSPORT,	   /* truncated TCP, UDP or ICMP header */
+	DROP_VLAN,	   /* VLAN tag or LLC/SNAP: would hide the addresses from the source guard */
+	DROP_SOURCE_MAC,   /* source MAC is not the endpoint's */
+	DROP_SOURCE_IPV4,  /* IPv4 source is not the endpoint's */
+	DROP_IPV6,	   /* the endpoint has no IPv6 address */
+	DROP_ARP_MALFORMED, /* not ARP for IPv4 over Ethernet, or truncated, or an unknown operation */
+	DROP_ARP_SENDER,   /* ARP sender fields are not the endpoint's */
+	DROP_ARP_OWN,	   /* probe or announcement of the endpoint's own address: RFC 5227 wants silence */
+	DROP_ARP_TARGET,   /* nobody on the network has the address asked for */
+	DROP_ARP_REPLY,	   /* ARP reply to anybody but the host */
+	DROP_NO_ENDPOINT,  /* the session's endpoint is gone, or its address has another owner */
+	DROP_NO_UPLINK,	   /* the session's uplink is gone */
+	DROP_TTL,	   /* TTL ran out on the way in */
+	DROP_MTU,	   /* larger than the network's MTU on the way in */
+	DROP_NO_PORT,	   /* no free outside port towards this remote */
+	DROP_SESSIONS_FULL, /* the session table is full of live sessions */
+	DROP_SESSION_RACE, /* another CPU is making this very session */
+	DROP_FRAGMENT,	   /* fragment from inside that cannot be translated */
+	DROP_PROTOCOL,	   /* IP protocol from inside that cannot be translated */
+	DROP_ICMP,	   /* ICMP message from inside that belongs to no session */
+
+	REASON_COUNT, /* how many there are; no reason itself */
+};
+
+/* First reason of each class. */
+enum {
+	REASON_PASS_FIRST = PASS_HOST,
+	REASON_DROP_FIRST = DROP_NOT_ENDPOINT,
+};
+
+/* The program that decided. */
+enum hook {
+	HOOK_FROM_ENDPOINT,
+	HOOK_FROM_UPLINK,
+	HOOK_TO_UPLINK,
+	HOOK_COUNT,
+};
+
+/* Packets as the stack hands them over (a GSO packet is one) and their bytes, Ethernet header included. */
+struct tally {
+	__u64 packets;
+	__u64 bytes;
+};
+
+struct reason_entry {
+	enum reason reason; /* the index again, so that a dump shows its name; REASON_NONE until first counted */
+	__u32 pad;
+	struct tally from_endpoint;
+	struct tally from_uplink;
+	struct tally to_uplink;
+};
+_Static_assert(sizeof(struct reason_entry) == 8 + HOOK_COUNT * sizeof(struct tally), "one tally a hook");
+
+/* Index: enum reason. Written by verdict() alone, read by `flyover status`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, REASON_COUNT);
+	__type(key, __u32);
+	__type(value, struct reason_entry);
+} fo_reasons SEC(".maps");
+
+static __always_inline struct tally *reason_tally(struct reason_entry *e, enum hook hook)
+{
+	switch (hook) {
+	case HOOK_FROM_ENDPOINT:
+		return &e->from_endpoint;
+	case HOOK_FROM_UPLINK:
+		return &e->from_uplink;
+	default:
+		return &e->to_uplink;
+	}
+}
+
+/*
+ * The only exit: counts the reason and turns its class into the action. A redirect helper has already noted where to; passing
+ * is "next", so that programs of others on the same hook see what we leave to the stack.
+ */
+static __always_inline int verdict(struct __sk_buff *skb, enum hook hook, enum reason reason)
+{
+	__u32 index = reason;
+	struct reason_entry *e = bpf_map_lookup_elem(&fo_reasons, &index);
+
+	if (e) {
+		struct tally *t = reason_tally(e, hook);
+
+		e->reason = reason;
+		t->packets++;
+		t->bytes += skb->len;
+	}
+	if (reason >= (enum reason)REASON_DROP_FIRST)
+		return TC_ACT_SHOT;
+	if (reason >= (enum reason)REASON_PASS_FIRST)
+		return TC_ACT_UNSPEC;
+	return TC_ACT_REDIRECT;
+}
+
+#endif

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// located is a value with its place in the file, so that a later check can point at it.
+type located[T any] struct {
+	at    position
+	value T
+	// ok tells that the file has the value and that it has the right type.
+	ok bool
+}
+
+// documentDraft is the file with types checked and nothing else.
+type documentDraft struct {
+	networks located[[]networkDraft]
+	uplinks  located[[]located[string]]
+}
+
+type networkDraft struct {
+	at         position
+	name       located[string]
+	subnets    located[[]located[string]]
+	gateway    located[string]
+	mtu        located[int]
+	masquerade located[bool]
+	datapath   located[string]
+	endpoints  located[[]endpointDraft]
+}
+
+type endpointDraft struct {
+	at            position
+	namespace     located[string]
+	iface         located[string]
+	hostInterface located[string]
+	addresses     located[[]located[string]]
+	mac           located[string]
+}
+
+// decoder turns YAML into drafts.
+type decoder struct{ *report }
+
+func (d decoder) document(n ast.Node) documentDraft {
+	var doc documentDraft
+	d.mapping(n, "the configuration", func() string { return "the configuration" }, []field{
+		{key: "networks", required: true, read: func(n ast.Node) { doc.networks = list(d, n, "networks", d.network) }},
+		{key: "uplinks", read: func(n ast.Node) { doc.uplinks = d.optionalStrings(n, "uplinks", "uplink") }},
+	})
+	return doc
+}
+
+func (d decoder) network(n ast.Node, index int) networkDraft {
+	net := networkDraft{at: positionOf(n)}
+	label := func() string { return labelOf("network", net.name, index) }
+	d.mapping(n, "network", label, []field{
+		{key: "name", required: true, read: func(n ast.Node) { net.name = d.text(n, "name") }},
+		{key: "subnets", required: true, read: func(n ast.Node) { net.subnets = d.strings(n, "subnets", "subnet") }},
+		{key: "gateway", required: true, read: func(n ast.Node) { net.gateway = d.text(n, "gateway") }},
+		{key: "mtu", read: func(n ast.Node) { net.mtu = d.integer(n, "mtu", minMTU, maxMTU) }},
+		{key: "masquerade", read: func(n ast.Node) { net.masquerade = d.boolean(n, "masquerade") }},
+		{key: "datapath", read: func(n ast.Node) { net.datapath = d.text(n, "datapath") }},
+		{key: "endpoints", read: func(n ast.Node) {
+			// A network may begin without endpoints, also with all of them commented out.
+			if n.Type() != ast.NullType {
+				net.endpoints = list(d, n, "endpoints", d.endpoint)
+			}
+		}},
+	})
+	return net
+}
+
+func (d decoder) endpoint(n ast.Node, index int) endpointDraft {
+	ep := endpointDraft{at: positionOf(n)}
+	label := func() string { return labelOf("endpoint", ep.namespace, index) }
+	d.mapping(n, "endpoint", label, []field{
+		{key: "namespace", required: true, read: func(n ast.Node) { ep.namespace = d.text(n, "namespace") }},
+		{key: "interface", read: func(n ast.Node) { ep.iface = d.text(n, "interface") }},
+		{key: "host_interface", read: func(n ast.Node) { ep.hostInterface = d.text(n, "host_interface") }},
+		{key: "addresses", required: true, read: func(n ast.Node) { ep.addresses = d.strings(n, "addresses", "address") }},
+		{key: "mac", read: func(n ast.Node) { ep.mac = d.text(n, "mac") }},
+	})
+	return ep
+}
+
+func (d decoder) strings(n ast.Node, key, element string) located[[]located[string]] {
+	return list(d, n, key, func(n ast.Node, _ int) located[string] { return d.text(n, element) })
+}
+
+func (d decoder) optionalStrings(n ast.Node, key, element string) located[[]located[string]] {
+	if n.Type() == ast.NullType {
+		return located[[]located[string]]{}
+	}
+	return d.strings(n, key, element)
+}
+
+// labelOf names a network or endpoint in a message, by its place in its list while it has no usable name.
+func labelOf(kind string, name located[string], index int) string {
+	if !name.ok || name.value == "" {
+		return fmt.Sprintf("%s number %d", kind, index+1)
+	}
+	if len(name.value) > quoteLimit || !isVisible(name.value) {
+		return kind + " " + quote(name.value)
+	}
+	return kind + " " + name.value
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"net"
+	"net/netip"
+)
+
+func (v *validator) networkEndpoints(n Network, draft networkDraft, index int) []Endpoint {
+	drafts := draft.endpoints.value
+	if len(drafts) > MaxBridgePorts {
+		v.add(drafts[MaxBridgePorts].at, "%s has more than %d endpoints, the limit of a Linux bridge; "+
+			"divide them between networks", labelOf("network", draft.name, index), MaxBridgePorts)
+		drafts = drafts[:MaxBridgePorts]
+	}
+	var endpoints []Endpoint
+	for i, ep := range drafts {
+		if v.endpoints++; v.endpoints == MaxEndpoints+1 {
+			v.add(ep.at, "more than %d endpoints in all; the rest is not checked", MaxEndpoints)
+		}
+		if v.endpoints > MaxEndpoints {
+			break
+		}
+		endpoints = append(endpoints, v.endpoint(n, ep, i))
+	}
+	return endpoints
+}
+
+func (v *validator) endpoint(n Network, draft endpointDraft, index int) Endpoint {
+	label := labelOf("endpoint", draft.namespace, index)
+	ep := Endpoint{Namespace: draft.namespace.value}
+	if draft.namespace.ok {
+		if err := checkNamespaceName(draft.namespace.value); err != nil {
+			v.add(draft.namespace.at, "namespace %s: %v", quote(draft.namespace.value), err)
+			draft.namespace.ok = false
+		}
+	}
+	name := v.interfaceName(draft, label)
+	ep.Interface = name.value
+	ep.HostInterface = v.hostInterfaceName(draft, name, label)
+	ep.Addresses = v.endpointAddresses(n, draft.addresses, label)
+	ep.MAC = v.mac(n, draft, ep.Addresses, label)
+	return ep
+}
+
+// interfaceName is not ok when the name was reported, so that the host's name made from it is not reported again.
+func (v *validator) interfaceName(draft endpointDraft, label string) located[string] {
+	name := draft.iface
+	if name.at == (position{}) && draft.namespace.ok {
+		name = located[string]{at: draft.namespace.at, value: "veth-" + draft.namespace.value, ok: true}
+	}
+	if !name.ok {
+		return name
+	}
+	if err := checkInterfaceName(name.value); err != nil {
+		v.reportName(name, draft.iface, "interface", label, err)
+		name.ok = false
+		return name
+	}
+	if !draft.namespace.ok {
+		return name
+	}
+	key := draft.namespace.value + "/" + name.value
+	if earlier, taken := v.interfaces.take(key, claim{label, name.at.line}); taken {
+		v.add(name.at, "interface %s of %s is already in that namespace, at line %d; set \"interface:\" to another name",
+			name.value, label, earlier.line)
+		name.ok = false
+	}
+	return name
+}
+
+func (v *validator) hostInterfaceName(draft endpointDraft, inside located[string], label string) string {
+	name := draft.hostInterface
+	if name.at == (position{}) && inside.ok {
+		name = located[string]{at: inside.at, value: inside.value + "-br", ok: true}
+	}
+	if !name.ok {
+		return ""
+	}
+	if err := checkInterfaceName(name.value); err != nil {
+		v.reportName(name, draft.hostInterface, "host_interface", label, err)
+		return ""
+	}
+	if earlier, taken := v.hostNames.take(name.value, claim{label, name.at.line}); taken {
+		v.add(name.at, "host interface %s of %s is already the name of %s at line %d; set \"host_interface:\" to another name",
+			name.value, label, earlier.owner, earlier.line)
+	}
+	return name.value
+}
+
+// reportName tells a name that the file has from one that was made from another, whose remedy is to set it.
+func (v *validator) reportName(name, written located[string], key, label string, err error) {
+	if written.ok {
+		v.add(name.at, "%s %s of %s: %v", key, quote(name.value), label, err)
+		return
+	}
+	v.add(name.at, "default %s %s of %s: %v; set \"%s:\"", key, quote(name.value), label, err, key)
+}
+
+func (v *validator) endpointAddresses(n Network, list located[[]located[string]], label string) []netip.Addr {
+	if list.ok && len(list.value) == 0 {
+		v.add(list.at, "%s has no address; list one IPv4 address", label)
+	}
+	var addrs []netip.Addr
+	count := 0
+	for _, text := range list.value {
+		if !text.ok {
+			continue
+		}
+		addr, err := parseAddress(text.value)
+		switch {
+		case err != nil:
+			v.add(text.at, "address %s of %s: %v", quote(text.value), label, err)
+		case count > 0:
+			v.add(text.at, "%s has more than one IPv4 address; keep one", label)
+		default:
+			count++
+			// A refused address makes no default MAC address, which would be refused for the same reason.
+			if v.claimAddress(n, addr, label, text.at) {
+				addrs = append(addrs, addr)
+			}
+		}
+	}
+	return addrs
+}
+
+func (v *validator) claimAddress(n Network, addr netip.Addr, label string, at position) bool {
+	if problem := outsideHosts(addr, n.Subnets); problem != "" {
+		v.add(at, "address %s of %s %s", addr, label, problem)
+		return false
+	}
+	if addr == n.Gateway {
+		v.add(at, "address %s of %s is the network's gateway; choose another address", addr, label)
+		return false
+	}
+	earlier, taken := v.addresses.take(addr.String(), claim{label, at.line})
+	if taken {
+		v.add(at, "address %s of %s is already the address of %s at line %d; choose another address",
+			addr, label, earlier.owner, earlier.line)
+	}
+	return !taken
+}
+
+func (v *validator) mac(n Network, draft endpointDraft, addrs []netip.Addr, label string) net.HardwareAddr {
+	var mac net.HardwareAddr
+	where, remedy := draft.mac.at, "choose another"
+	switch {
+	case draft.mac.ok:
+		var err error
+		if mac, err = parseMAC(draft.mac.value); err != nil {
+			v.add(where, "MAC address %s of %s: %v", quote(draft.mac.value), label, err)
+			return nil
+		}
+	case where == (position{}) && len(addrs) > 0:
+		mac = defaultMAC(n.Name, addrs[0])
+		where, remedy = draft.addresses.at, "set \"mac:\""
+	default:
+		return nil
+	}
+	mine := claim{label, where.line}
+	if earlier, taken := v.macs.take(mac.String(), mine); taken {
+		v.add(where, "MAC address %s of %s is already that of %s at line %d; %s", mac, label, earlier.owner, earlier.line, remedy)
+	}
+	return mac
+}

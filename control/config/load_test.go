@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// compareValues lets cmp look at netip's types by their meaning.
+var compareValues = cmp.Options{
+	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+}
+
+func TestDefaultIsTheTutorialsNetwork(t *testing.T) {
+	got, err := Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Config{Networks: []Network{{
+		Name:       "br1",
+		Subnets:    []netip.Prefix{netip.MustParsePrefix("192.168.15.0/24")},
+		Gateway:    netip.MustParseAddr("192.168.15.10"),
+		MTU:        1500,
+		Masquerade: true,
+		Datapath:   EBPF,
+		Endpoints: []Endpoint{{
+			Namespace: "ns1", Interface: "veth-ns1", HostInterface: "veth-ns1-br",
+			Addresses: []netip.Addr{netip.MustParseAddr("192.168.15.1")},
+			MAC:       net.HardwareAddr{0x02, 0x0d, 0x04, 0x88, 0x74, 0xa5},
+		}, {
+			Namespace: "ns2", Interface: "veth-ns2", HostInterface: "veth-ns2-br",
+			Addresses: []netip.Addr{netip.MustParseAddr("192.168.15.2")},
+			MAC:       net.HardwareAddr{0x02, 0x24, 0xe9, 0x2b, 0xa3, 0xab},
+		}},
+	}}}
+	if diff := cmp.Diff(want, got, compareValues); diff != "" {
+		t.Errorf("Default (-want +got):\n%s", diff)
+	}
+}
+
+func TestParseKeepsWhatTheFileSays(t *testing.T) {
+	got, err := Parse("net.yaml", []byte("\ufeff---\r\n"+`"uplinks": [eth0, wlan0.7]
+networks:
+  - {name: 'a', subnets: [10.0.0.0/30], gateway: 10.0.0.1, endpoints: }
+  - name: b
+    subnets:
+      - 10.0.0.4/30
+    gateway: 10.0.0.5
+    mtu: 9000
+    masquerade: false
+    datapath: kernel
+    endpoints:
+      - namespace: db 1
+        interface: eth0
+        host_interface: db
+        addresses: [10.0.0.6]
+        mac: 00-50-56-00-00-01
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Config{Uplinks: []string{"eth0", "wlan0.7"}, Networks: []Network{{
+		Name: "a", Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/30")}, Gateway: netip.MustParseAddr("10.0.0.1"),
+		MTU: 1500, Masquerade: true, Datapath: EBPF,
+	}, {
+		Name: "b", Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.4/30")}, Gateway: netip.MustParseAddr("10.0.0.5"),
+		MTU: 9000, Masquerade: false, Datapath: Kernel,
+		Endpoints: []Endpoint{{
+			Namespace: "db 1", Interface: "eth0", HostInterface: "db",
+			Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.6")}, MAC: net.HardwareAddr{0, 0x50, 0x56, 0, 0, 1},
+		}},
+	}}}
+	if diff := cmp.Diff(want, got, compareValues); diff != "" {
+		t.Errorf("Parse (-want +got):\n%s", diff)
+	}
+}
+
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
+	write(t, good, DefaultYAML())
+	write(t, bad, []byte("networks: []\n"))
+
+	want, err := Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Load(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, compareValues); diff != "" {
+		t.Errorf("Load (-want +got):\n%s", diff)
+	}
+
+	_, err = Load(bad)
+	wantProblems := Problems{{File: bad, Line: 1, Column: 11, Message: "networks is empty; list at least one network"}}
+	var problems Problems
+	if !errors.As(err, &problems) || cmp.Diff(wantProblems, problems) != "" {
+		t.Errorf("Load = %v, want %v", err, wantProblems)
+	}
+
+	if _, err := Load(filepath.Join(dir, "absent")); !errors.Is(err, fs.ErrNotExist) || errors.As(err, &problems) {
+		t.Errorf("Load of an absent file = %v, want only fs.ErrNotExist", err)
+	}
+	if _, err := Load("/dev/zero"); err == nil || err.Error() != "/dev/zero:1:1: the file is larger than 8388608 bytes" {
+		t.Errorf("Load of an endless file = %v", err)
+	}
+}
+
+func TestDefaultYAMLIsACopy(t *testing.T) {
+	clear(DefaultYAML())
+	if _, err := Default(); err != nil {
+		t.Errorf("Default after a caller changed its copy: %v", err)
+	}
+}
+
+// TestDocument keeps the examples of the document true.
+func TestDocument(t *testing.T) {
+	text, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(text, -1)
+	if len(blocks) < 2 {
+		t.Errorf("the document has %d examples, want the short form and the full one", len(blocks))
+	}
+	for _, block := range blocks {
+		if _, err := Parse("configuration.md", block[1]); err != nil {
+			t.Errorf("%v\nof:\n%s", err, block[1])
+		}
+	}
+}
+
+func write(t *testing.T, path string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"net/netip"
+)
+
+const (
+	// MaxNetworks is the number of networks in one file.
+	MaxNetworks = 1024
+	// MaxEndpoints is the number of endpoints in one file, of all networks together.
+	MaxEndpoints = 16384
+	// MaxBridgePorts is the number of endpoints in one network: each is a port of the network's bridge with either
+	// datapath, and a Linux bridge has no more.
+	MaxBridgePorts = 1023
+
+	defaultMTU = 1500
+)
+
+// validator turns drafts into a Config. It claims each name and address once, in an order that makes the message
+// appear at the endpoint rather than at the network it collides with.
+type validator struct {
+	*report
+	networks   claims
+	subnets    []subnetClaim
+	hostNames  claims
+	interfaces claims
+	addresses  claims
+	macs       claims
+	endpoints  int
+}
+
+// claims are things of which there is one, by their key.
+type claims map[string]claim
+
+// claim tells who has the thing, and the line that says so.
+type claim struct {
+	owner string
+	line  int
+}
+
+type subnetClaim struct {
+	prefix netip.Prefix
+	claim
+}
+
+// take is the earlier claim when key is taken already.
+func (c claims) take(key string, mine claim) (earlier claim, taken bool) {
+	if earlier, taken = c[key]; !taken {
+		c[key] = mine
+	}
+	return earlier, taken
+}
+
+func validate(r *report, doc documentDraft) *Config {
+	v := &validator{
+		report: r, networks: claims{}, hostNames: claims{}, interfaces: claims{}, addresses: claims{}, macs: claims{},
+	}
+	drafts := doc.networks.value
+	if doc.networks.ok && len(drafts) == 0 {
+		v.add(doc.networks.at, "networks is empty; list at least one network")
+	}
+	if len(drafts) > MaxNetworks {
+		v.add(drafts[MaxNetworks].at, "more than %d networks; the rest of the list is not checked", MaxNetworks)
+		drafts = drafts[:MaxNetworks]
+	}
+	cfg := &Config{}
+	for i, draft := range drafts {
+		cfg.Networks = append(cfg.Networks, v.network(draft, i))
+	}
+	cfg.Uplinks = v.uplinks(doc.uplinks.value)
+	for i, draft := range drafts {
+		cfg.Networks[i].Endpoints = v.networkEndpoints(cfg.Networks[i], draft, i)
+	}
+	return cfg
+}
+
+func (v *validator) network(draft networkDraft, index int) Network {
+	label := labelOf("network", draft.name, index)
+	n := Network{Name: draft.name.value, MTU: defaultMTU, Masquerade: true, Datapath: EBPF}
+	v.networkName(draft.name, label, n)
+	n.Subnets = v.networkSubnets(draft.subnets, label)
+	n.Gateway = v.gateway(draft.gateway, label, n.Subnets)
+	if draft.mtu.ok {
+		n.MTU = draft.mtu.value
+	}
+	if draft.masquerade.ok {
+		n.Masquerade = draft.masquerade.value
+	}
+	if draft.datapath.ok {
+		n.Datapath = Datapath(draft.datapath.value)
+		if n.Datapath != EBPF && n.Datapath != Kernel {
+			v.add(draft.datapath.at, "unknown datapath %s of %s; use \"ebpf\" or \"kernel\"", quote(draft.datapath.value), label)
+		}
+	}
+	return n
+}
+
+func (v *validator) networkName(name located[string], label string, n Network) {
+	if !name.ok {
+		return
+	}
+	if err := checkInterfaceName(name.value); err != nil {
+		v.add(name.at, "network name %s cannot name a bridge: %v", quote(name.value), err)
+		return
+	}
+	mine := claim{label, name.at.line}
+	if earlier, taken := v.networks.take(name.value, mine); taken {
+		v.add(name.at, "%s is already at line %d; give each network its own name", label, earlier.line)
+		return
+	}
+	v.hostNames.take(name.value, mine)
+	mac := n.GatewayMAC().String()
+	if earlier, taken := v.macs.take(mac, mine); taken {
+		v.add(name.at, "the bridge of %s would have the MAC address %s of %s at line %d; choose another name",
+			label, mac, earlier.owner, earlier.line)
+	}
+}
+
+func (v *validator) networkSubnets(list located[[]located[string]], label string) []netip.Prefix {
+	if list.ok && len(list.value) == 0 {
+		v.add(list.at, "%s has no subnet; list one IPv4 subnet", label)
+	}
+	var subnets []netip.Prefix
+	for _, s := range list.value {
+		if !s.ok {
+			continue
+		}
+		p, err := parseSubnet(s.value)
+		switch {
+		case err != nil:
+			v.add(s.at, "subnet %s of %s: %v", quote(s.value), label, err)
+		case len(subnets) > 0:
+			v.add(s.at, "%s has more than one IPv4 subnet; keep one, or make a network for each", label)
+		default:
+			subnets = append(subnets, p)
+			v.claimSubnet(p, claim{label, s.at.line}, s.at)
+		}
+	}
+	return subnets
+}
+
+func (v *validator) claimSubnet(p netip.Prefix, mine claim, at position) {
+	for _, earlier := range v.subnets {
+		if earlier.prefix.Overlaps(p) {
+			v.add(at, "subnet %s of %s overlaps subnet %s of %s at line %d; choose another subnet",
+				p, mine.owner, earlier.prefix, earlier.owner, earlier.line)
+			break
+		}
+	}
+	v.subnets = append(v.subnets, subnetClaim{p, mine})
+}
+
+func (v *validator) gateway(text located[string], label string, subnets []netip.Prefix) netip.Addr {
+	if !text.ok {
+		return netip.Addr{}
+	}
+	addr, err := parseAddress(text.value)
+	if err != nil {
+		v.add(text.at, "gateway %s of %s: %v", quote(text.value), label, err)
+		return netip.Addr{}
+	}
+	if problem := outsideHosts(addr, subnets); problem != "" {
+		v.add(text.at, "gateway %s of %s %s", addr, label, problem)
+	}
+	return addr
+}
+
+// outsideHosts says why addr cannot be a host of the network; without a usable subnet it has nothing to compare with.
+func outsideHosts(addr netip.Addr, subnets []netip.Prefix) string {
+	for _, subnet := range subnets {
+		switch {
+		case !subnet.Contains(addr):
+			return "is outside the network's subnet " + subnet.String()
+		case addr == subnet.Addr():
+			return "is the network address of subnet " + subnet.String() + "; choose another address"
+		case addr == broadcast(subnet):
+			return "is the broadcast address of subnet " + subnet.String() + "; choose another address"
+		}
+	}
+	return ""
+}
+
+func (v *validator) uplinks(drafts []located[string]) []string {
+	var names []string
+	for _, name := range drafts {
+		if !name.ok {
+			continue
+		}
+		if err := checkInterfaceName(name.value); err != nil {
+			v.add(name.at, "uplink %s: %v", quote(name.value), err)
+			continue
+		}
+		if earlier, taken := v.hostNames.take(name.value, claim{"uplink " + name.value, name.at.line}); taken {
+			v.add(name.at, "uplink %s is already the name of %s at line %d; remove one", name.value, earlier.owner, earlier.line)
+			continue
+		}
+		names = append(names, name.value)
+	}
+	return names
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+)
+
+const (
+	// Linux: IFNAMSIZ is 16 with the closing zero.
+	maxInterfaceName = 15
+	// Linux: NAME_MAX, for the file under /run/netns.
+	maxNamespaceName = 255
+	// RFC 791: every host takes datagrams of 576 bytes; the length field ends at 65535.
+	minMTU, maxMTU = 576, 65535
+	// A longer prefix leaves no room for a gateway and an endpoint besides network and broadcast address.
+	minPrefix, maxPrefix = 8, 30
+)
+
+// reserved are the ranges that Linux does not route like ordinary unicast addresses.
+var reserved = []struct {
+	prefix netip.Prefix
+	name   string
+}{
+	{netip.MustParsePrefix("0.0.0.0/8"), "unspecified"},
+	{netip.MustParsePrefix("127.0.0.0/8"), "loopback"},
+	{netip.MustParsePrefix("169.254.0.0/16"), "link-local"},
+	{netip.MustParsePrefix("224.0.0.0/4"), "multicast"},
+	{netip.MustParsePrefix("240.0.0.0/4"), "reserved"},
+}
+
+var (
+	errIPv6Subnet  = errors.New("IPv6 is not supported yet; use an IPv4 subnet")
+	errIPv6Address = errors.New("IPv6 is not supported yet; use an IPv4 address")
+)
+
+func parseSubnet(s string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(s)
+	switch {
+	case isIPv6(s):
+		return p, errIPv6Subnet
+	case err != nil:
+		return p, errors.New("not a subnet; write it like 192.168.15.0/24")
+	case p.Bits() < minPrefix || p.Bits() > maxPrefix:
+		return p, fmt.Errorf("the prefix length must be /%d to /%d", minPrefix, maxPrefix)
+	case p != p.Masked():
+		return p, fmt.Errorf("host bits are set; write %s", p.Masked())
+	}
+	for _, r := range reserved {
+		if r.prefix.Overlaps(p) {
+			return p, fmt.Errorf("it overlaps the %s range %s; use a unicast subnet such as 192.168.15.0/24", r.name, r.prefix)
+		}
+	}
+	return p, nil
+}
+
+func parseAddress(s string) (netip.Addr, error) {
+	if isIPv6(s) {
+		return netip.Addr{}, errIPv6Address
+	}
+	if addr, length, found := strings.Cut(s, "/"); found && length != "" {
+		if a, err := netip.ParseAddr(addr); err == nil {
+			return a, fmt.Errorf("write %s without the prefix length, which is the subnet's", a)
+		}
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		return a, errors.New("not an IPv4 address; write it like 192.168.15.1")
+	}
+	return a, nil
+}
+
+// isIPv6 also knows an address with a zone or with a prefix length, so that its message names the real reason.
+func isIPv6(s string) bool {
+	addr, _, _ := strings.Cut(s, "/")
+	a, err := netip.ParseAddr(addr)
+	return err == nil && a.Is6()
+}
+
+func broadcast(p netip.Prefix) netip.Addr {
+	bytes := p.Addr().As4()
+	hosts := uint32(1)<<(32-p.Bits()) - 1
+	binary.BigEndian.PutUint32(bytes[:], binary.BigEndian.Uint32(bytes[:])|hosts)
+	return netip.AddrFrom4(bytes)
+}
+
+func parseMAC(s string) (net.HardwareAddr, error) {
+	mac, err := net.ParseMAC(s)
+	switch {
+	case err != nil || len(mac) != 6:
+		return nil, errors.New("not six bytes; write it like 02:00:5e:10:00:01")
+	case mac[0]&1 != 0:
+		return nil, errors.New("it is a multicast address; make its first byte even")
+	case binary.BigEndian.Uint16(mac) == 0 && binary.BigEndian.Uint32(mac[2:]) == 0:
+		return nil, errors.New("it is all zero; write it like 02:00:5e:10:00:01")
+	}
+	return mac, nil
+}
+
+// checkInterfaceName follows the kernel's rules, narrowed to visible ASCII: the kernel takes the byte 0xa0, which is
+// part of many UTF-8 letters, for a space. It also takes % for a template.
+func checkInterfaceName(s string) error {
+	switch {
+	case s == "":
+		return errors.New("the name is empty")
+	case len(s) > maxInterfaceName:
+		return fmt.Errorf("longer than %d bytes", maxInterfaceName)
+	case s == "." || s == ".." || s == "lo" || s == "all" || s == "default":
+		return errors.New("the name is reserved")
+	case !isVisible(s) || strings.ContainsAny(s, "/:%"):
+		return errors.New("use visible ASCII characters without '/', ':', '%' and spaces")
+	}
+	return nil
+}
+
+func checkNamespaceName(s string) error {
+	switch {
+	case s == "":
+		return errors.New("the name is empty")
+	case len(s) > maxNamespaceName:
+		return fmt.Errorf("longer than %d bytes", maxNamespaceName)
+	case s == "." || s == "..":
+		return errors.New("the name is reserved")
+	case s[0] == '-':
+		return errors.New("the name must not begin with '-'")
+	case strings.ContainsFunc(s, func(c rune) bool { return c == '/' || c < ' ' || c == 0x7f }):
+		return errors.New("the name must not contain '/' or control characters")
+	}
+	return nil
+}
+
+func isVisible(s string) bool {
+	return !strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c > '~' })
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package datapath
+
+import (
+	"errors"
+	"fmt"
+
+	"flyover/control/reconcile"
+	"flyover/loader"
+)
+
+// Attachment is one program at one interface.
+type Attachment struct {
+	Device string
+	Point  loader.Point
+	Hook   loader.Hook
+	// Build that the program is of.
+	Build string
+}
+
+var _ reconcile.Lingerer = (*Attachment)(nil)
+
+// Kind returns "attachment".
+func (*Attachment) Kind() string { return "attachment" }
+
+// ID is interface, point and hook: another hook is another object, so that a change of hooks leaves no gap.
+func (a *Attachment) ID() string { return fmt.Sprintf("%s %s %s", a.Device, a.Point, a.Hook) }
+
+// Lingers implements reconcile.Lingerer: what guards an uplink goes only after what comes in its place.
+func (*Attachment) Lingers() {}
+
+// Observe implements reconcile.Resource.
+func (a *Attachment) Observe(bool) (reconcile.Observation, error) {
+	index, err := ifindexOf(a.Device)
+	if err != nil || index == 0 {
+		return reconcile.Observation{}, err
+	}
+	current, err := pins.Attached(a.Hook, int(index), a.Point, a.Build)
+	switch {
+	case errors.Is(err, loader.ErrNotAttached):
+		return reconcile.Observation{}, nil
+	case err != nil:
+		return reconcile.Observation{}, err
+	case current:
+		return reconcile.Observation{Status: reconcile.Same}, nil
+	}
+	return reconcile.Observation{Status: reconcile.Different, Detail: "program of another build"}, nil
+}
+
+// Apply implements reconcile.Resource. A program of ours there is replaced in one step.
+func (a *Attachment) Apply() error {
+	index, err := mustIfindexOf(a.Device)
+	if err != nil {
+		return fmt.Errorf("attach %s: %w", a.Point, err)
+	}
+	return pins.Attach(a.Hook, int(index), a.Point, a.Build)
+}
+
+// Remove implements reconcile.Resource.
+func (a *Attachment) Remove() error {
+	index, err := ifindexOf(a.Device)
+	if err != nil {
+		return err
+	}
+	if index == 0 { // the kernel has detached it; the pin of a link may be left
+		return pins.RemoveDefunctLinks()
+	}
+	return pins.Detach(a.Hook, int(index), a.Point)
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package datapath
+
+import (
+	"net"
+	"net/netip"
+
+	"flyover/bpf"
+	"flyover/control/reconcile"
+	"flyover/control/topology"
+)
+
+// networkMasquerade is NETWORK_MASQUERADE of network.h, which is a flag and so no Go enum.
+const networkMasquerade = 1
+
+// Network is what the maps say of one network.
+type Network struct {
+	// Number is the index in fo_networks, unique and stable while the network lives.
+	Number uint32
+	// Name is the network's and its bridge device's.
+	Name       string
+	Subnet     netip.Prefix
+	Gateway    netip.Addr
+	GatewayMAC topology.MAC
+	MTU        int
+	Masquerade bool
+}
+
+var _ reconcile.Lingerer = (*Network)(nil)
+
+// Kind returns "network".
+func (*Network) Kind() string { return "network" }
+
+// ID is the name.
+func (n *Network) ID() string { return n.Name }
+
+// Lingers implements reconcile.Lingerer: as long as a program may see the network's packets, it knows the network.
+func (*Network) Lingers() {}
+
+func (n *Network) rows() ([]row, error) {
+	bridge, err := ifindexOf(n.Name)
+	if err != nil {
+		return nil, err
+	}
+	rows := []row{
+		entry[uint32, bpf.DatapathNetworkEntry]{bpf.DatapathMapFoNetworks, n.Number, n.entry(bridge)},
+		neighbourRow(n.Number, n.Gateway.As4(), n.GatewayMAC),
+	}
+	if !n.Masquerade {
+		return rows, nil
+	}
+	return append(rows, entry[bpf.DatapathSubnet4Key, bpf.DatapathSubnetEntry]{
+		bpf.DatapathMapFoSubnets4,
+		bpf.DatapathSubnet4Key{PrefixLen: uint32(n.Subnet.Bits()), Addr: n.Subnet.Addr().As4()},
+		bpf.DatapathSubnetEntry{Network: n.Number},
+	}), nil
+}
+
+func (n *Network) entry(bridge uint32) bpf.DatapathNetworkEntry {
+	e := bpf.DatapathNetworkEntry{
+		Gateway4:   n.Gateway.As4(),
+		Subnet4:    n.Subnet.Addr().As4(),
+		Mask4:      [4]byte(net.CIDRMask(n.Subnet.Bits(), 32)),
+		Bridge:     bridge,
+		Mtu:        uint32(n.MTU),
+		GatewayMac: n.GatewayMAC,
+	}
+	if n.Masquerade {
+		e.Flags = networkMasquerade
+	}
+	return e
+}
+
+// Observe implements reconcile.Resource.
+func (n *Network) Observe(bool) (reconcile.Observation, error) {
+	rows, err := n.rows()
+	if err != nil {
+		return reconcile.Observation{}, err
+	}
+	return observeRows(rows)
+}
+
+// Apply implements reconcile.Resource.
+func (n *Network) Apply() error {
+	rows, err := n.rows()
+	if err != nil {
+		return err
+	}
+	return putRows(rows)
+}
+
+// Remove implements reconcile.Resource.
+func (n *Network) Remove() error {
+	rows, err := n.rows()
+	if err != nil {
+		return err
+	}
+	return removeRows(rows)
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package datapath
+
+import (
+	"net/netip"
+
+	"flyover/bpf"
+	"flyover/control/reconcile"
+)
+
+// Uplink is what the maps say of one interface that leads outside.
+type Uplink struct {
+	Device string
+	// Address that the outside sees.
+	Address netip.Addr
+	// MTU in bytes.
+	MTU int
+	// PortFirst and PortLast bound the outside ports, both included.
+	PortFirst, PortLast uint16
+}
+
+var _ reconcile.Lingerer = (*Uplink)(nil)
+
+// Kind returns "uplink".
+func (*Uplink) Kind() string { return "uplink" }
+
+// ID is the interface.
+func (u *Uplink) ID() string { return u.Device }
+
+// Lingers implements reconcile.Lingerer.
+func (*Uplink) Lingers() {}
+
+func (u *Uplink) rows() ([]row, error) {
+	index, err := ifindexOf(u.Device)
+	if err != nil || index == 0 {
+		return nil, err
+	}
+	return []row{entry[bpf.DatapathUplinkKey, bpf.DatapathUplinkEntry]{
+		bpf.DatapathMapFoUplinks,
+		bpf.DatapathUplinkKey{Ifindex: index},
+		bpf.DatapathUplinkEntry{Source4: u.Address.As4(), Mtu: uint32(u.MTU), PortFirst: u.PortFirst, PortLast: u.PortLast},
+	}}, nil
+}
+
+// Observe implements reconcile.Resource.
+func (u *Uplink) Observe(bool) (reconcile.Observation, error) {
+	rows, err := u.rows()
+	if err != nil || len(rows) == 0 {
+		return reconcile.Observation{}, err
+	}
+	return observeRows(rows)
+}
+
+// Apply implements reconcile.Resource.
+func (u *Uplink) Apply() error {
+	if _, err := mustIfindexOf(u.Device); err != nil {
+		return err
+	}
+	rows, err := u.rows()
+	if err != nil {
+		return err
+	}
+	return putRows(rows)
+}
+
+// Remove implements reconcile.Resource. The entry of an interface that has gone matches no packet.
+func (u *Uplink) Remove() error {
+	rows, err := u.rows()
+	if err != nil {
+		return err
+	}
+	return removeRows(rows)
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import "fmt"
+
+// Diff plans how the host becomes as wanted. Want is in dependency order, owned in that of the state file, and observed is by
+// Name; a missing entry counts as Absent. A foreign object among the wanted ones is a ForeignError with all of them.
+//
+// Removals come first, in the reverse order of owned: what goes may hold the name or the address that something new takes, and
+// nothing wanted depends on what is not wanted. They leave out what is gone already, or has been replaced by somebody else's.
+//
+// Diff touches nothing but wanted Inheritors, which take over what the owned version remembers. When the plan has run, or is
+// empty, exactly want is what is owned: the caller stores it. An update may take dependents along (a pair of interfaces that is
+// made again loses its addresses), so observe again after a plan that updates, until the plan is empty.
+func Diff(want, owned []Resource, observed map[string]Observation) (Plan, error) {
+	wanted, err := unique(want)
+	if err != nil {
+		return nil, err
+	}
+	if foreign := foreignAmong(want, observed); len(foreign) > 0 {
+		return nil, foreign
+	}
+	previous := index(owned)
+	plan := removals(owned, wanted, observed)
+	for _, r := range want {
+		had := previous[Name(r)]
+		if heir, ok := r.(Inheritor); ok && had != nil {
+			heir.Inherit(had)
+		}
+		switch o := observed[Name(r)]; o.Status {
+		case Absent:
+			plan = append(plan, Op{Action: Create, Resource: r, Previous: had})
+		case Different:
+			plan = append(plan, Op{Action: Update, Resource: r, Previous: had, Detail: o.Detail})
+		}
+	}
+	return plan, nil
+}
+
+// unique indexes want, in which each name may appear once: two versions of one object would undo each other for ever.
+func unique(want []Resource) (map[string]Resource, error) {
+	byName := index(want)
+	if len(byName) == len(want) {
+		return byName, nil
+	}
+	seen := make(map[string]bool, len(want))
+	for _, r := range want {
+		if seen[Name(r)] {
+			return nil, fmt.Errorf("plan %s: wanted twice", Name(r))
+		}
+		seen[Name(r)] = true
+	}
+	return byName, nil
+}
+
+func foreignAmong(want []Resource, observed map[string]Observation) ForeignError {
+	var foreign ForeignError
+	for _, r := range want {
+		if o := observed[Name(r)]; o.Status == Foreign {
+			foreign = append(foreign, ForeignObject{Name: Name(r), Observation: o})
+		}
+	}
+	return foreign
+}
+
+func removals(owned []Resource, wanted map[string]Resource, observed map[string]Observation) Plan {
+	var plan Plan
+	for i := len(owned) - 1; i >= 0; i-- {
+		r := owned[i]
+		status := observed[Name(r)].Status
+		if wanted[Name(r)] == nil && (status == Same || status == Different) {
+			plan = append(plan, Op{Action: Remove, Resource: r, Previous: r})
+		}
+	}
+	return plan
+}

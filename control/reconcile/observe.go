@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import "errors"
+
+// Observe looks at the host for every wanted and every owned resource and returns what it found by Name. All errors are joined.
+//
+// A wanted Preparer that is not owned and is there as wanted gets no Apply, so it is prepared here: it becomes ours now, and a
+// later wish may change it.
+func Observe(want, owned []Resource) (map[string]Observation, error) {
+	observed := make(map[string]Observation, len(want))
+	isOwned := index(owned)
+	var errs []error
+	look := func(r Resource) {
+		if _, done := observed[Name(r)]; done {
+			return
+		}
+		o, err := r.Observe(isOwned[Name(r)] != nil)
+		if p, ok := r.(Preparer); ok && err == nil && o.Status == Same && isOwned[Name(r)] == nil {
+			err = p.Prepare()
+		}
+		observed[Name(r)] = o
+		errs = append(errs, err)
+	}
+	for _, r := range want {
+		look(r)
+	}
+	for _, r := range owned {
+		look(r)
+	}
+	return observed, errors.Join(errs...)
+}
+
+func index(resources []Resource) map[string]Resource {
+	byName := make(map[string]Resource, len(resources))
+	for _, r := range resources {
+		byName[Name(r)] = r
+	}
+	return byName
+}

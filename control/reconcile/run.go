@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Run executes the plan in order and calls done, if not nil, after each step. When a step fails or ctx ends between two of
+// them, Run undoes what it did in reverse order and returns the cause, with the errors of undoing joined to it: without any,
+// the host is as it was.
+func Run(ctx context.Context, plan Plan, done func(Op)) error {
+	for i, op := range plan {
+		if err := context.Cause(ctx); err != nil {
+			return errors.Join(fmt.Errorf("stop before %s: %w", op, err), undo(plan[:i]))
+		}
+		if err := op.run(); err != nil {
+			return errors.Join(err, op.mend(), undo(plan[:i]))
+		}
+		if done != nil {
+			done(op)
+		}
+	}
+	return nil
+}
+
+func (op Op) run() error {
+	if op.Action == Remove {
+		return op.Resource.Remove()
+	}
+	// What an owned object was before us is remembered already, and is not what the host has now.
+	if p, ok := op.Resource.(Preparer); ok && op.Previous == nil {
+		if err := p.Prepare(); err != nil {
+			return err
+		}
+	}
+	return op.Resource.Apply()
+}
+
+// mend undoes what a failed step may have done in part. A failed Create has left nothing, and must not be removed: what is there
+// may have appeared in between and be somebody else's.
+func (op Op) mend() error {
+	if op.Action == Create {
+		return nil
+	}
+	return op.undo()
+}
+
+func undo(done Plan) error {
+	var errs []error
+	for i := len(done) - 1; i >= 0; i-- {
+		errs = append(errs, done[i].undo())
+	}
+	return errors.Join(errs...)
+}
+
+func (op Op) undo() error {
+	var err error
+	_, prepared := op.Resource.(Preparer)
+	switch {
+	case op.Action == Create:
+		err = op.Resource.Remove()
+	case op.Previous != nil:
+		err = op.Previous.Apply()
+	case prepared: // it knows what was there, so that removing brings it back
+		err = op.Resource.Remove()
+	}
+	if err != nil {
+		return fmt.Errorf("undo %s: %w", op, err)
+	}
+	return nil
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package topology
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// dumpAttempts bounds the retries of a dump that changes of the table keep interrupting.
+const dumpAttempts = 10
+
+// dump runs a netlink dump again while the kernel says that the table changed underneath it: the library hands out the
+// incomplete result together with the error.
+func dump[T any](list func() (T, error)) (T, error) {
+	for range dumpAttempts - 1 {
+		if res, err := list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return res, err
+		}
+	}
+	return list()
+}
+
+// handle is netlink in one network namespace.
+type handle struct {
+	*netlink.Handle
+	// fd of the namespace, -1 for that of the calling thread.
+	fd int
+}
+
+// host is netlink in the namespace of the calling thread: a handle without sockets opens one for each request.
+func host() handle { return handle{Handle: &netlink.Handle{}, fd: -1} }
+
+// within calls do with a handle in the named namespace, or in the calling thread's when name is empty. The error is
+// fs.ErrNotExist when there is no such namespace.
+func within(name string, do func(handle) error) error {
+	if name == "" {
+		return do(host())
+	}
+	mounted, err := isNamespace(namespacePath(name))
+	if err != nil {
+		return err
+	}
+	if !mounted {
+		return fmt.Errorf("namespace %s: nothing mounted: %w", name, fs.ErrNotExist)
+	}
+	ns, err := netns.GetFromPath(namespacePath(name))
+	if err != nil {
+		return fmt.Errorf("open namespace %s: %w", name, err)
+	}
+	defer ns.Close()
+	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("enter namespace %s: %w", name, err)
+	}
+	defer h.Close()
+	return do(handle{Handle: h, fd: int(ns)})
+}
+
+// onDevice calls do with the device in the namespace. The error is fs.ErrNotExist when either is missing.
+func onDevice(namespace, device string, do func(handle, netlink.Link) error) error {
+	return within(namespace, func(h handle) error {
+		l, err := findLink(h, device)
+		if err != nil {
+			return err
+		}
+		if l == nil {
+			return fmt.Errorf("interface %s: %w", device, fs.ErrNotExist)
+		}
+		return do(h, l)
+	})
+}
+
+// unlessMissing returns err, or nil when it says that the object, or what it was on, is gone.
+func unlessMissing(err error) error {
+	for _, gone := range []error{fs.ErrNotExist, unix.ENOENT, unix.ENODEV, unix.ESRCH, unix.EADDRNOTAVAIL} {
+		if errors.Is(err, gone) {
+			return nil
+		}
+	}
+	return err
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package topology
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// newNamespace returns a file descriptor of a fresh network namespace. Only a namespace of the thread can be made, so a thread is
+// spent on it: its goroutine never unlocks it, and the runtime ends it. It goes back to its former namespace nevertheless,
+// because the process's first thread is parked for ever instead of ended, and /proc/self shows that thread.
+func newNamespace() (int, error) {
+	type result struct {
+		fd  int
+		err error
+	}
+	made := make(chan result)
+	go func() {
+		runtime.LockOSThread()
+		fd, err := unshareNamespace()
+		made <- result{fd, err}
+	}()
+	r := <-made
+	return r.fd, r.err
+}
+
+func unshareNamespace() (int, error) {
+	const self = "/proc/thread-self/ns/net"
+	former, err := unix.Open(self, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: self, Err: err}
+	}
+	defer unix.Close(former)
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return -1, fmt.Errorf("unshare network namespace: %w", err)
+	}
+	fd, err := unix.Open(self, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err := unix.Setns(former, unix.CLONE_NEWNET); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("return to the host's network namespace: %w", err)
+	}
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: self, Err: err}
+	}
+	return fd, nil
+}
+
+// shareNamespaceDir makes /run/netns a shared mount point, as iproute2 does, so that the namespaces mounted in it are seen in
+// other mount namespaces, and their deletion too.
+func shareNamespaceDir() error {
+	if err := os.MkdirAll(namespaceDir, 0o755); err != nil {
+		return err
+	}
+	err := unix.Mount("", namespaceDir, "none", unix.MS_SHARED|unix.MS_REC, "")
+	if errors.Is(err, unix.EINVAL) { // not a mount point yet
+		if err := unix.Mount(namespaceDir, namespaceDir, "none", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+			return &os.PathError{Op: "bind", Path: namespaceDir, Err: err}
+		}
+		err = unix.Mount("", namespaceDir, "none", unix.MS_SHARED|unix.MS_REC, "")
+	}
+	if err != nil {
+		return &os.PathError{Op: "share", Path: namespaceDir, Err: err}
+	}
+	return nil
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package topology
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+
+	"flyover/control/reconcile"
+)
+
+// Veth is a pair of interfaces: one end on the host, the other in a namespace.
+type Veth struct {
+	// Host is the name of the host's end, which is tagged as ours.
+	Host string
+	// Namespace and Interface name the inner end.
+	Namespace, Interface string
+	// MAC of the inner end.
+	MAC MAC
+	// HostMAC is that of the host's end. Zero: the kernel chooses.
+	HostMAC MAC
+	// MTU of both ends in bytes.
+	MTU int
+	// Bridge that the host's end is a port of. Empty: of none.
+	Bridge string
+}
+
+var _ reconcile.Resource = Veth{}
+
+// Kind returns "veth".
+func (Veth) Kind() string { return "veth" }
+
+// ID is the name of the host's end.
+func (v Veth) ID() string { return v.Host }
+
+// pair is what the host has of a Veth. Outer is nil when there is nothing, inner when the other end is not where it belongs.
+type pair struct {
+	inside       handle
+	outer, inner netlink.Link
+}
+
+// Observe implements reconcile.Resource.
+func (v Veth) Observe(owned bool) (reconcile.Observation, error) {
+	var o reconcile.Observation
+	err := v.withPair(func(p pair) (err error) {
+		switch {
+		case p.outer == nil:
+		case !v.made(p, owned):
+			o = reconcile.Observation{Status: reconcile.Foreign, Detail: foreignLink(v.Host, p.outer)}
+		default:
+			o, err = v.compare(p)
+		}
+		return err
+	})
+	return o, cause("observe veth "+v.Host, err)
+}
+
+func (v Veth) compare(p pair) (reconcile.Observation, error) {
+	if p.inner == nil {
+		detail := fmt.Sprintf("its other end is not %s in namespace %s", v.Interface, v.Namespace)
+		return reconcile.Observation{Status: reconcile.Different, Detail: detail}, nil
+	}
+	var c changes
+	c.note("not tagged", !tagged(p.outer))
+	c.compare("mtu", p.outer.Attrs().MTU, v.MTU)
+	c.compare("inner mtu", p.inner.Attrs().MTU, v.MTU)
+	c.compare("mac", macOf(p.inner.Attrs().HardwareAddr), v.MAC)
+	if !v.HostMAC.IsZero() {
+		c.compare("host mac", macOf(p.outer.Attrs().HardwareAddr), v.HostMAC)
+	}
+	c.note("down -> up", !isUp(p.outer))
+	c.note("inner down -> up", !isUp(p.inner))
+	master, err := v.masterIndex()
+	c.note("bridge -> "+v.Bridge, p.outer.Attrs().MasterIndex != master)
+	if err == nil && v.Bridge != "" && p.outer.Attrs().MasterIndex == master {
+		var learning bool
+		learning, err = learns(p.outer)
+		c.note("learning on -> off", learning)
+	}
+	return c.observation(), err
+}
+
+// Apply implements reconcile.Resource. A pair whose inner end went elsewhere is made again, and takes along what depends on it.
+func (v Veth) Apply() error {
+	return v.withPair(func(p pair) error {
+		if p.outer == nil {
+			return cause("create veth "+v.Host, v.create(p.inside))
+		}
+		if !v.made(p, true) {
+			return fmt.Errorf("create veth %s: %s", v.Host, foreignLink(v.Host, p.outer))
+		}
+		if p.inner != nil {
+			return cause("update veth "+v.Host, v.configure(p))
+		}
+		if err := unlessMissing(host().LinkDel(p.outer)); err != nil {
+			return fmt.Errorf("replace veth %s: %w", v.Host, err)
+		}
+		return cause("replace veth "+v.Host, v.create(p.inside))
+	})
+}
+
+// Remove implements reconcile.Resource. An interface of the same name that is not ours stays.
+func (v Veth) Remove() error {
+	err := v.withPair(func(p pair) error {
+		if p.outer == nil || !v.made(p, true) {
+			return nil
+		}
+		return unlessMissing(host().LinkDel(p.outer))
+	})
+	return cause("remove veth "+v.Host, err)
+}
+
+// made says whether we made the pair: its host's end carries our tag, or it lacks only the tag because of a crash before tagging.
+func (v Veth) made(p pair, owned bool) bool {
+	if tagged(p.outer) {
+		return true
+	}
+	return owned && p.outer.Attrs().Alias == "" && p.inner != nil && macOf(p.inner.Attrs().HardwareAddr) == v.MAC
+}
+
+// withPair calls do with what there is. A missing namespace is the same as a missing inner end: Remove must work without it.
+func (v Veth) withPair(do func(pair) error) error {
+	outer, err := findLink(host(), v.Host)
+	if err != nil {
+		return err
+	}
+	entered := false
+	err = within(v.Namespace, func(h handle) error {
+		entered = true
+		p := pair{inside: h, outer: outer}
+		if outer != nil {
+			if p.inner, err = v.innerOf(h, outer); err != nil {
+				return err
+			}
+		}
+		return do(p)
+	})
+	if !entered && errors.Is(err, fs.ErrNotExist) {
+		return do(pair{outer: outer})
+	}
+	return err
+}
+
+// innerOf finds the inner end, nil unless it and outer are each other's peer.
+func (v Veth) innerOf(h handle, outer netlink.Link) (netlink.Link, error) {
+	l, err := findLink(h, v.Interface)
+	if err != nil || l == nil || outer.Type() != "veth" || l.Type() != "veth" {
+		return nil, err
+	}
+	if l.Attrs().ParentIndex != outer.Attrs().Index || outer.Attrs().ParentIndex != l.Attrs().Index {
+		return nil, nil
+	}
+	return l, nil
+}
+
+// masterIndex of the wanted bridge, 0 for none. A missing bridge is -1: no port has that.
+func (v Veth) masterIndex() (int, error) {
+	if v.Bridge == "" {
+		return 0, nil
+	}
+	l, err := findLink(host(), v.Bridge)
+	if err != nil || l == nil {
+		return -1, err
+	}
+	return l.Attrs().Index, nil
+}
+
+// learns says whether a bridge port learns addresses from packets.
+func learns(port netlink.Link) (bool, error) {
+	flag, err := linkInfo(port.Attrs().Index, nl.IFLA_INFO_SLAVE_DATA, nl.IFLA_BRPORT_LEARNING)
+	return len(flag) == 1 && flag[0] != 0, err
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package topology
+
+import (
+	"fmt"
+	"io/fs"
+
+	"github.com/vishvananda/netlink"
+)
+
+// create makes the pair in one message: the inner end appears in its namespace under its final name, so no other name is ever
+// taken on the host. One queue each: the default is one for each CPU, which costs memory and brings nothing without NAPI or XDP.
+func (v Veth) create(inside handle) error {
+	if inside.Handle == nil {
+		return fmt.Errorf("namespace %s: %w", v.Namespace, fs.ErrNotExist)
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MTU, attrs.HardwareAddr = v.Host, v.MTU, v.HostMAC.Hardware()
+	attrs.NumTxQueues, attrs.NumRxQueues = 1, 1
+	link := &netlink.Veth{
+		LinkAttrs:        attrs,
+		PeerName:         v.Interface,
+		PeerHardwareAddr: v.MAC.Hardware(),
+		PeerTxQLen:       -1, // the kernel's default
+		PeerNumTxQueues:  1,
+		PeerNumRxQueues:  1,
+		PeerMTU:          uint32(v.MTU),
+	}
+	if inside.fd >= 0 {
+		link.PeerNamespace = netlink.NsFd(inside.fd)
+	}
+	if err := host().LinkAdd(link); err != nil {
+		return err
+	}
+	return finish(v.Host, func(outer netlink.Link) error {
+		inner, err := v.innerOf(inside, outer)
+		if err == nil && inner == nil {
+			err = fmt.Errorf("find interface %s: %w", v.Interface, fs.ErrNotExist)
+		}
+		if err != nil {
+			return err
+		}
+		return v.configure(pair{inside: inside, outer: outer, inner: inner})
+	})
+}
+
+func (v Veth) configure(p pair) error {
+	if err := tag(host(), p.outer); err != nil {
+		return err
+	}
+	if err := v.configureEnd(host(), p.outer, v.HostMAC); err != nil {
+		return err
+	}
+	if err := v.enslave(p.outer); err != nil {
+		return err
+	}
+	if err := v.configureEnd(p.inside, p.inner, v.MAC); err != nil {
+		return err
+	}
+	if err := setUp(p.inside, p.inner); err != nil {
+		return err
+	}
+	return setUp(host(), p.outer)
+}
+
+func (v Veth) configureEnd(h handle, l netlink.Link, mac MAC) error {
+	if err := setMTU(h, l, v.MTU); err != nil {
+		return err
+	}
+	return setMAC(h, l, mac)
+}
+
+// enslave makes the host's end a port of the bridge, without learning: who is behind a port is what the configuration says, and
+// no packet can move it. Flooding stays on, for broadcasts.
+func (v Veth) enslave(outer netlink.Link) error {
+	master, err := v.masterIndex()
+	if err != nil {
+		return err
+	}
+	if master < 0 {
+		return fmt.Errorf("bridge %s: %w", v.Bridge, fs.ErrNotExist)
+	}
+	if outer.Attrs().MasterIndex != master {
+		if err := host().LinkSetMasterByIndex(outer, master); err != nil {
+			return fmt.Errorf("set bridge %q: %w", v.Bridge, err)
+		}
+	}
+	if master == 0 {
+		return nil
+	}
+	if on, err := learns(outer); err != nil || !on {
+		return err
+	}
+	return cause("set learning off", host().LinkSetLearning(outer, false))
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
+
+	"flyover/bpf"
+)
+
+// packetTypeFixed is the first kernel whose bpf_redirect_peer sets the packet type itself: 6.15.
+const packetTypeFixed = 6<<16 | 15<<8
+
+// Build names a generation of programs: what they are compiled from, and the version of flyover that brought them.
+func Build(version string) string {
+	sum := sha256.Sum256(append(append([]byte(nil), bpf.Object()...), version...))
+	return hex.EncodeToString(sum[:8])
+}
+
+// HasPrograms says whether the generation build is pinned, whole.
+func (p Pins) HasPrograms(build string) bool {
+	for _, at := range Points() {
+		if _, err := os.Stat(p.Program(build, at)); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// Generations lists the builds that have a pinned program.
+func (p Pins) Generations() ([]string, error) {
+	entries, err := os.ReadDir(p.progs())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list generations of programs: %w", err)
+	}
+	var builds []string
+	for _, e := range entries {
+		builds = append(builds, e.Name())
+	}
+	return builds, nil
+}
+
+// Check refuses pins that cannot be trusted, see Pins.
+func (p Pins) Check() error { return p.check() }
+
+// Load brings the programs of this build into the kernel and pins them, whole or not at all. Maps that are pinned are kept with
+// what they hold; missing ones are made. Nothing is attached.
+func (p Pins) Load(build string) error {
+	if err := p.make(p.Maps(), p.progs()); err != nil {
+		return err
+	}
+	spec, err := specification()
+	if err != nil {
+		return err
+	}
+	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: p.Maps()}})
+	if err != nil {
+		return explainLoad(err)
+	}
+	defer coll.Close()
+	return p.pinPrograms(build, coll)
+}
+
+// specification is the compiled datapath, prepared for this kernel.
+func specification() (*ebpf.CollectionSpec, error) {
+	spec, err := bpf.LoadDatapath()
+	if err != nil {
+		return nil, fmt.Errorf("read compiled datapath: %w", err)
+	}
+	for at, name := range kernelNames {
+		spec.Programs[string(at)].Name = name
+	}
+	for name, m := range spec.Maps {
+		if len(name) > 3 && name[:3] == "fo_" {
+			m.Pinning = ebpf.PinByName
+		}
+	}
+	version, err := features.LinuxVersionCode()
+	if err != nil {
+		return nil, fmt.Errorf("read kernel version: %w", err)
+	}
+	var secret [4]byte
+	if _, err := rand.Read(secret[:]); err != nil {
+		return nil, fmt.Errorf("draw port secret: %w", err)
+	}
+	if err := errors.Join(
+		spec.Variables[bpf.DatapathVarPeerNeedsPacketType].Set(version < packetTypeFixed),
+		spec.Variables[bpf.DatapathVarPortSecret].Set(binary.NativeEndian.Uint32(secret[:])),
+	); err != nil {
+		return nil, fmt.Errorf("set datapath variable: %w", err)
+	}
+	return spec, nil
+}
+
+// pinPrograms pins one program after the other, and none if one cannot be.
+func (p Pins) pinPrograms(build string, coll *ebpf.Collection) error {
+	dir := filepath.Dir(p.Program(build, FromEndpoint))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make pin directory %s: %w", dir, err)
+	}
+	for _, at := range Points() {
+		pin := p.Program(build, at)
+		if err := os.Remove(pin); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("replace pin %s: %w", pin, err)
+		}
+		if err := coll.Programs[string(at)].Pin(pin); err != nil {
+			return errors.Join(fmt.Errorf("pin program %s: %w", at, err), p.Unload(build))
+		}
+	}
+	return nil
+}
+
+// Unload removes the pins of one generation. It goes on running where it is attached.
+func (p Pins) Unload(build string) error {
+	dir := filepath.Join(p.progs(), build)
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove programs %s: %w", build, err)
+	}
+	p.removeEmpty(p.progs())
+	return nil
+}
+
+// RemoveMaps removes the pins of the maps, and with the last program what they hold.
+func (p Pins) RemoveMaps() error {
+	if err := os.RemoveAll(p.Maps()); err != nil {
+		return fmt.Errorf("remove maps: %w", err)
+	}
+	p.removeEmpty(p.root)
+	return nil
+}
+
+// explainLoad adds to a load error what a user can do about it.
+func explainLoad(err error) error {
+	var rejected *ebpf.VerifierError
+	if errors.As(err, &rejected) {
+		return fmt.Errorf("load datapath: the kernel's verifier refuses it: %+v", rejected)
+	}
+	if errors.Is(err, ebpf.ErrMapIncompatible) {
+		return fmt.Errorf("load datapath: a pinned map has another layout (run `flyover down` first; sessions end): %w", err)
+	}
+	return fmt.Errorf("load datapath: %w", err)
+}

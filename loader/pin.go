@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// BPFFS is where the kernel's file system of pinned objects is, and where it is mounted if it is nowhere.
+	BPFFS = "/sys/fs/bpf"
+	// schema is the version of the maps' layout. Another layout gets another number and another directory.
+	schema = "v1"
+)
+
+// Pins is the directory of one schema's pinned objects: maps/NAME, progs/BUILD/POINT, links/IFINDEX/POINT.
+type Pins struct {
+	top  string
+	root string
+}
+
+// NewPins names the directories below the bpffs mounted at bpffs; it touches nothing.
+func NewPins(bpffs string) Pins {
+	top := filepath.Join(bpffs, "flyover")
+	return Pins{top: top, root: filepath.Join(top, schema)}
+}
+
+// Root is the directory that holds everything.
+func (p Pins) Root() string { return p.root }
+
+// Maps is the directory of the maps.
+func (p Pins) Maps() string { return filepath.Join(p.root, "maps") }
+
+// Map is the pin of one map.
+func (p Pins) Map(name string) string { return filepath.Join(p.Maps(), name) }
+
+func (p Pins) progs() string { return filepath.Join(p.root, "progs") }
+
+// Program is the pin of the program for a point in one generation.
+func (p Pins) Program(build string, at Point) string {
+	return filepath.Join(p.progs(), build, string(at))
+}
+
+func (p Pins) links() string { return filepath.Join(p.root, "links") }
+
+// link is keyed by ifindex: bpffs refuses dots, which interface names may have, and a name may pass to another interface.
+func (p Pins) link(ifindex int, at Point) string {
+	return filepath.Join(p.links(), strconv.Itoa(ifindex), string(at))
+}
+
+// make creates the directories, root's alone, and refuses what somebody else has put there.
+func (p Pins) make(dirs ...string) error {
+	for _, dir := range append([]string{p.top, p.root}, dirs...) {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("make pin directory %s: %w", dir, err)
+		}
+	}
+	return p.check()
+}
+
+// check refuses a pin directory that is a link, not root's, open to others, or not on a bpffs. Missing is fine.
+func (p Pins) check() error {
+	for _, dir := range []string{p.top, p.root} {
+		info, err := os.Lstat(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("look at pin directory: %w", err)
+		}
+		if err := trusted(dir, info); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func trusted(dir string, info fs.FileInfo) error {
+	var st unix.Stat_t
+	var fsys unix.Statfs_t
+	if !info.IsDir() {
+		return fmt.Errorf("pin directory %s is %s, not a directory: remove it", dir, info.Mode().Type())
+	}
+	if err := unix.Stat(dir, &st); err != nil {
+		return fmt.Errorf("look at pin directory %s: %w", dir, err)
+	}
+	if st.Uid != 0 || info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("pin directory %s belongs to user %d with mode %04o, not to root with 0700: remove it", dir, st.Uid, info.Mode().Perm())
+	}
+	if err := unix.Statfs(dir, &fsys); err != nil {
+		return fmt.Errorf("look at pin directory %s: %w", dir, err)
+	}
+	if fsys.Type != unix.BPF_FS_MAGIC {
+		return fmt.Errorf("pin directory %s is not on a bpffs: mount one with `mount -t bpf bpf %s`", dir, filepath.Dir(dir))
+	}
+	return nil
+}
+
+// removeEmpty removes dir and its parents up to bpffs as long as they are empty.
+func (p Pins) removeEmpty(dir string) {
+	for len(dir) >= len(p.top) {
+		if os.Remove(dir) != nil {
+			return
+		}
+		dir = filepath.Dir(dir)
+	}
+}
