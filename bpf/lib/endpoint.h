@@ -15,9 +15,9 @@ struct endpoint_key {
 
 /* Identity is set by control alone; nothing learned from packets widens it. */
 struct endpoint_entry {
-	__u32 id;	/* index into fo_traffic */
-	__u32 network;	/* index into fo_networks */
-	__u8 addr4[4];	/* its IPv4 address */
+	__u32 id;      /* index into fo_traffic */
+	__u32 network; /* index into fo_networks */
+	__u8 addr4[4]; /* its IPv4 address */
 	__u8 mac[ETH_ALEN];
 	__u8 pad[2];
 };

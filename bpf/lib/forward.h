@@ -141,7 +141,8 @@ static __always_inline enum reason forward_into(struct pkt *p, const struct endp
 }
 
 /* The owner of a reply, or why there is none: an address that went to another endpoint does not take its sessions along. */
-static __always_inline enum reason forward_owner(__u32 ifindex, __be32 inside, struct endpoint_entry **ep, struct network_entry **net)
+static __always_inline enum reason forward_owner(__u32 ifindex, __be32 inside, struct endpoint_entry **ep,
+						 struct network_entry **net)
 {
 	*ep = endpoint_lookup(ifindex);
 	if (!*ep || addr4_load((*ep)->addr4) != inside)

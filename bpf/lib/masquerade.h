@@ -57,8 +57,8 @@ static __always_inline enum reason masquerade_enter(const struct session4_key *k
 }
 
 /* Fills the two sides of the index entry that the session is to get, all but the port. */
-static __always_inline void masquerade_index(const struct session4_request *req, const struct uplink_entry *up, struct reply4_key *key,
-					     struct reply4_entry *reply)
+static __always_inline void masquerade_index(const struct session4_request *req, const struct uplink_entry *up,
+					     struct reply4_key *key, struct reply4_entry *reply)
 {
 	__builtin_memcpy(key->remote, req->key.remote, 4);
 	__builtin_memcpy(key->outside, up->source4, 4);
@@ -110,7 +110,8 @@ __noinline int masquerade_open(struct __sk_buff *skb, const struct session4_requ
 }
 
 /* masquerade_open(), and the session it made. */
-static __always_inline enum reason masquerade_make(struct __sk_buff *skb, const struct session4_request *req, struct session4_entry **s)
+static __always_inline enum reason masquerade_make(struct __sk_buff *skb, const struct session4_request *req,
+						   struct session4_entry **s)
 {
 	enum reason reason = masquerade_open(skb, req);
 

@@ -12,11 +12,11 @@ enum network_flags {
 };
 
 struct network_entry {
-	__u8 gateway4[4];	/* the host's address on the network */
-	__u8 subnet4[4];	/* network address */
-	__u8 mask4[4];		/* netmask */
-	__u32 bridge;		/* ifindex of the bridge device; 0: no such network */
-	__u32 mtu;		/* bytes, IP header included */
+	__u8 gateway4[4]; /* the host's address on the network */
+	__u8 subnet4[4];  /* network address */
+	__u8 mask4[4];	  /* netmask */
+	__u32 bridge;	  /* ifindex of the bridge device; 0: no such network */
+	__u32 mtu;	  /* bytes, IP header included */
 	enum network_flags flags;
 	__u8 gateway_mac[ETH_ALEN]; /* the bridge device's */
 	__u8 pad[2];

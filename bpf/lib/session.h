@@ -251,7 +251,8 @@ static __always_inline bool reply4_belongs(const struct reply4_entry *r, const s
 }
 
 /* Brings the copy of the session's life in its index entry up to date. */
-static __always_inline void session4_publish(const struct session4_key *key, const struct session4_entry *s, struct session_life life)
+static __always_inline void session4_publish(const struct session4_key *key, const struct session4_entry *s,
+					     struct session_life life)
 {
 	struct reply4_key reply_key = session4_reply_key(key, s);
 	struct reply4_entry *r = bpf_map_lookup_elem(&fo_replies4, &reply_key);
@@ -264,8 +265,8 @@ static __always_inline void session4_publish(const struct session4_key *key, con
  * Notes a packet of a live session. False: the session ended under our hands. Written at most once a second, and at a change of
  * state; only what comes from inside keeps a session alive (RFC 4787 REQ-6).
  */
-static __always_inline bool session4_touch(const struct session4_key *key, struct session4_entry *s, struct session_life was, __u8 flags,
-					   bool from_inside, __u32 now)
+static __always_inline bool session4_touch(const struct session4_key *key, struct session4_entry *s, struct session_life was,
+					   __u8 flags, bool from_inside, __u32 now)
 {
 	struct session_life becomes = was;
 

@@ -45,10 +45,11 @@ func (b *BPFFS) Observe(bool) (reconcile.Observation, error) {
 	return reconcile.Observation{Status: reconcile.Same}, nil
 }
 
-// Prepare implements reconcile.Preparer: it is called only when the mount is missing.
+// Prepare implements reconcile.Preparer: it remembers whether the mount was there before us.
 func (b *BPFFS) Prepare() error {
-	b.Mounted = true
-	return nil
+	mounted, err := isBPFFS(loader.BPFFS)
+	b.Mounted = !mounted
+	return err
 }
 
 // Inherit implements reconcile.Inheritor.

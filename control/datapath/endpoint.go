@@ -58,7 +58,8 @@ func (e *Endpoint) Observe(bool) (reconcile.Observation, error) {
 	return observeRows(e.rows(index))
 }
 
-// Apply implements reconcile.Resource. What another interface, MAC or address of the same endpoint left behind goes first.
+// Apply implements reconcile.Resource. What another interface, MAC or address of the same endpoint, or
+// another endpoint of the same number, left behind goes first.
 func (e *Endpoint) Apply() error {
 	index, err := mustIfindexOf(e.Device)
 	if err != nil {
@@ -67,7 +68,7 @@ func (e *Endpoint) Apply() error {
 	if err := e.Remove(); err != nil {
 		return err
 	}
-	return putRows(e.rows(index))
+	return errors.Join(pins.ResetTraffic(e.Number), putRows(e.rows(index)))
 }
 
 // Remove implements reconcile.Resource. It goes by the endpoint's number, since the interface may be gone.

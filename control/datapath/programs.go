@@ -38,8 +38,21 @@ func (p *Programs) Observe(bool) (reconcile.Observation, error) {
 	return reconcile.Observation{Status: reconcile.Different, Detail: "build " + builds[0] + " -> " + p.Build}, nil
 }
 
-// Apply implements reconcile.Resource: the programs are there, whole, and attached nowhere yet.
-func (p *Programs) Apply() error { return pins.Load(p.Build) }
+// Apply implements reconcile.Resource: the programs are there, whole, and attached nowhere yet. If they cannot be, what was there
+// before stays, and nothing else.
+func (p *Programs) Apply() error {
+	before, err := pins.Generations()
+	if err != nil {
+		return err
+	}
+	if err := pins.Load(p.Build); err != nil {
+		if len(before) == 0 {
+			return errors.Join(err, p.Remove())
+		}
+		return err
+	}
+	return nil
+}
 
 // Remove implements reconcile.Resource: every generation, and the maps.
 func (p *Programs) Remove() error {

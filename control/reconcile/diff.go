@@ -9,6 +9,7 @@ import "fmt"
 //
 // Removals come first, in the reverse order of owned: what goes may hold the name or the address that something new takes, and
 // nothing wanted depends on what is not wanted. They leave out what is gone already, or has been replaced by somebody else's.
+// Lingerers alone are removed last.
 //
 // Diff touches nothing but wanted Inheritors, which take over what the owned version remembers. When the plan has run, or is
 // empty, exactly want is what is owned: the caller stores it. An update may take dependents along (a pair of interfaces that is
@@ -22,7 +23,7 @@ func Diff(want, owned []Resource, observed map[string]Observation) (Plan, error)
 		return nil, foreign
 	}
 	previous := index(owned)
-	plan := removals(owned, wanted, observed)
+	plan, last := removals(owned, wanted, observed)
 	for _, r := range want {
 		had := previous[Name(r)]
 		if heir, ok := r.(Inheritor); ok && had != nil {
@@ -35,7 +36,7 @@ func Diff(want, owned []Resource, observed map[string]Observation) (Plan, error)
 			plan = append(plan, Op{Action: Update, Resource: r, Previous: had, Detail: o.Detail})
 		}
 	}
-	return plan, nil
+	return append(plan, last...), nil
 }
 
 // unique indexes want, in which each name may appear once: two versions of one object would undo each other for ever.
@@ -64,14 +65,20 @@ func foreignAmong(want []Resource, observed map[string]Observation) ForeignError
 	return foreign
 }
 
-func removals(owned []Resource, wanted map[string]Resource, observed map[string]Observation) Plan {
-	var plan Plan
+// removals splits what is owned and not wanted into what goes first and what lingers.
+func removals(owned []Resource, wanted map[string]Resource, observed map[string]Observation) (first, last Plan) {
 	for i := len(owned) - 1; i >= 0; i-- {
 		r := owned[i]
 		status := observed[Name(r)].Status
-		if wanted[Name(r)] == nil && (status == Same || status == Different) {
-			plan = append(plan, Op{Action: Remove, Resource: r, Previous: r})
+		if wanted[Name(r)] != nil || status != Same && status != Different {
+			continue
+		}
+		op := Op{Action: Remove, Resource: r, Previous: r}
+		if _, lingers := r.(Lingerer); lingers && len(wanted) > 0 {
+			last = append(last, op)
+		} else {
+			first = append(first, op)
 		}
 	}
-	return plan
+	return first, last
 }

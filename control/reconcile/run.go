@@ -14,10 +14,10 @@ import (
 func Run(ctx context.Context, plan Plan, done func(Op)) error {
 	for i, op := range plan {
 		if err := context.Cause(ctx); err != nil {
-			return errors.Join(fmt.Errorf("stop before %s: %w", op, err), undo(plan[:i]))
+			return errors.Join(fmt.Errorf("stop before %s: %w", op, err), plan[:i].Undo())
 		}
 		if err := op.run(); err != nil {
-			return errors.Join(err, op.mend(), undo(plan[:i]))
+			return errors.Join(err, op.mend(), plan[:i].Undo())
 		}
 		if done != nil {
 			done(op)
@@ -48,10 +48,11 @@ func (op Op) mend() error {
 	return op.undo()
 }
 
-func undo(done Plan) error {
+// Undo takes back steps that have all been done, last one first.
+func (p Plan) Undo() error {
 	var errs []error
-	for i := len(done) - 1; i >= 0; i-- {
-		errs = append(errs, done[i].undo())
+	for i := len(p) - 1; i >= 0; i-- {
+		errs = append(errs, p[i].undo())
 	}
 	return errors.Join(errs...)
 }

@@ -51,9 +51,12 @@ func (s *Sysctl) Observe(bool) (reconcile.Observation, error) {
 	return reconcile.Observation{Status: reconcile.Different, Detail: value + " -> " + s.Value}, nil
 }
 
-// Prepare remembers the value that Remove restores.
+// Prepare remembers the value that Remove restores. A device that is yet to be made has none.
 func (s *Sysctl) Prepare() error {
 	value, err := s.read()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("read sysctl %s: %w", s.Key, err)
 	}

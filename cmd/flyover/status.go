@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"flyover/control"
+	"flyover/loader"
+)
+
+func newStatus() *cobra.Command {
+	var out output
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show networks, endpoints, uplinks, counters and drift",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := host("").Status()
+			if err != nil {
+				return fmt.Errorf("status: %w", err)
+			}
+			return out.print(cmd.OutOrStdout(), s, func() { printStatus(cmd.OutOrStdout(), s) })
+		},
+	}
+	out.flags(cmd)
+	return cmd
+}
+
+func printStatus(out io.Writer, s *control.Status) {
+	if !s.Up {
+		fmt.Fprintln(out, "nothing of flyover's is here")
+		return
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	defer w.Flush()
+	for _, n := range s.Networks {
+		printNetwork(w, n)
+	}
+	for _, u := range s.Uplinks {
+		fmt.Fprintf(w, "uplink %s\t%s\thook %s\toutside ports %d-%d\n", u.Name, u.Address, u.Hook, u.PortFirst, u.PortLast)
+	}
+	if s.Sessions != nil {
+		fmt.Fprintf(w, "sessions\t%d live\t%d of %d entries used\n", s.Sessions.Live, s.Sessions.Entries, s.Sessions.Capacity)
+	}
+	if len(s.Reasons) > 0 {
+		fmt.Fprint(w, "\nPROGRAM\tREASON\tPACKETS\tBYTES\n")
+		for _, r := range s.Reasons {
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\n", r.Program, r.Reason, r.Packets, r.Bytes)
+		}
+	}
+	printDrift(w, s.Drift)
+}
+
+func printNetwork(w io.Writer, n control.NetworkStatus) {
+	fmt.Fprintf(w, "network %s\tdatapath %s\tgateway %s\tmtu %d\n", n.Name, n.Datapath, n.Gateway, n.MTU)
+	if len(n.Endpoints) == 0 {
+		return
+	}
+	fmt.Fprint(w, "  NAMESPACE\tINTERFACE\tHOST\tADDRESS\tMAC\tSENT\tRECEIVED\tDROPPED\n")
+	for _, e := range n.Endpoints {
+		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%s", e.Namespace, e.Interface, e.HostInterface, e.Address, e.MAC)
+		if e.Traffic == nil {
+			fmt.Fprint(w, "\t-\t-\t-\n")
+			continue
+		}
+		for _, t := range []loader.Tally{e.Traffic.Sent, e.Traffic.Received, e.Traffic.Dropped} {
+			fmt.Fprintf(w, "\t%d", t.Packets)
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+func printDrift(w io.Writer, drift []control.DriftStatus) {
+	if len(drift) == 0 {
+		return
+	}
+	fmt.Fprint(w, "\nnot as `flyover up` left it (run it again to mend):\n")
+	for _, d := range drift {
+		fmt.Fprintf(w, "  %s\t%s\t%s\n", d.Object, d.Status, d.Detail)
+	}
+}

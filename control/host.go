@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"flyover/control/config"
+	"flyover/control/datapath"
+	"flyover/control/reconcile"
+	"flyover/control/state"
+)
+
+// maxRounds bounds how often up looks again: a pair of interfaces that is made anew loses its addresses, which the next look
+// finds missing.
+const maxRounds = 8
+
+// ErrPrivilege says that the caller may not change the host's network.
+var ErrPrivilege = errors.New("needs root (CAP_NET_ADMIN, CAP_SYS_ADMIN and CAP_BPF)")
+
+// Host is the network namespace of the calling process, as flyover changes it.
+type Host struct {
+	// Version of flyover; another one brings its own programs.
+	Version string
+	// Hook that runs the programs: "tcx", "clsact", or "" for the best that the kernel has.
+	Hook string
+	// Done, if not nil, is told of each step that has been taken.
+	Done func(reconcile.Op)
+}
+
+// Up makes the host as the configuration says and returns the steps that it took: none if it was so already. When it returns an
+// error, the host is as before.
+func (h Host) Up(ctx context.Context, cfg *config.Config) (reconcile.Plan, error) {
+	store, err := h.open()
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	owned, err := store.Load()
+	if err != nil {
+		return nil, err
+	}
+	w, err := h.want(cfg, owned)
+	if err != nil {
+		return nil, err
+	}
+	done, err := h.converge(ctx, store, w, owned)
+	if err != nil {
+		return nil, err
+	}
+	return done, retire(w)
+}
+
+// Plan returns the steps that Up would take first, and takes none.
+func (h Host) Plan(cfg *config.Config) (reconcile.Plan, error) {
+	owned, err := state.Read(state.Dir, decode)
+	if err != nil {
+		return nil, err
+	}
+	w, err := h.want(cfg, owned)
+	if err != nil {
+		return nil, err
+	}
+	observed, err := reconcile.Observe(w, owned)
+	if err != nil {
+		return nil, err
+	}
+	return reconcile.Diff(w, owned, observed)
+}
+
+// Down removes what flyover made and returns the steps that it took. It goes on after an error; what could not be removed stays
+// known, so that Down can be called again.
+func (h Host) Down() (reconcile.Plan, error) {
+	store, err := h.open()
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	owned, err := store.Load()
+	if err != nil {
+		return nil, err
+	}
+	observed, err := reconcile.Observe(nil, owned)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := reconcile.Diff(nil, owned, observed)
+	if err != nil {
+		return nil, err
+	}
+	var done reconcile.Plan
+	var left []reconcile.Resource
+	var errs []error
+	for _, op := range plan {
+		if err := op.Resource.Remove(); err != nil {
+			errs = append(errs, err)
+			left = append([]reconcile.Resource{op.Resource}, left...)
+			continue
+		}
+		done = append(done, op)
+		h.tell(op)
+	}
+	return done, errors.Join(append(errs, store.Save(left))...)
+}
+
+func (h Host) open() (*state.Store, error) {
+	if os.Geteuid() != 0 {
+		return nil, ErrPrivilege
+	}
+	return state.Open(state.Dir, decode)
+}
+
+func (h Host) want(cfg *config.Config, owned []reconcile.Resource) ([]reconcile.Resource, error) {
+	in, err := look(cfg, h.Hook, h.Version)
+	if err != nil {
+		return nil, err
+	}
+	return want(cfg, in, numbersOf(owned)), nil
+}
+
+func (h Host) tell(op reconcile.Op) {
+	if h.Done != nil {
+		h.Done(op)
+	}
+}
+
+// converge runs plans until nothing differs. The state lists old and new objects while the run is under way, so that a crash
+// leaves nothing that down does not know.
+func (h Host) converge(ctx context.Context, store *state.Store, w, owned []reconcile.Resource) (reconcile.Plan, error) {
+	var done reconcile.Plan
+	before := owned
+	for range maxRounds {
+		observed, err := reconcile.Observe(w, before)
+		if err != nil {
+			return nil, errors.Join(err, h.giveUp(store, done, owned))
+		}
+		plan, err := reconcile.Diff(w, before, observed)
+		if err != nil {
+			return nil, errors.Join(err, h.giveUp(store, done, owned))
+		}
+		if len(plan) == 0 {
+			return done, store.Save(w)
+		}
+		if err := errors.Join(prepare(plan), store.Save(union(owned, w))); err != nil {
+			return nil, errors.Join(err, h.giveUp(store, done, owned))
+		}
+		if err := reconcile.Run(ctx, plan, h.tell); err != nil {
+			return nil, errors.Join(err, h.giveUp(store, done, owned))
+		}
+		done = append(done, plan...)
+		before = w
+	}
+	return nil, errors.Join(fmt.Errorf("make host as configured: still different after %d rounds, last: %s", maxRounds, done[len(done)-1]),
+		h.giveUp(store, done, owned))
+}
+
+// giveUp takes back the rounds before the failed one. If that fails too, the state goes on listing everything.
+func (h Host) giveUp(store *state.Store, done reconcile.Plan, owned []reconcile.Resource) error {
+	if err := done.Undo(); err != nil {
+		return err
+	}
+	return store.Save(owned)
+}
+
+// prepare lets the new objects remember the host before they are written down, so that a crash does not lose it.
+func prepare(plan reconcile.Plan) error {
+	var errs []error
+	for _, op := range plan {
+		if p, ok := op.Resource.(reconcile.Preparer); ok && op.Action != reconcile.Remove && op.Previous == nil {
+			errs = append(errs, p.Prepare())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func union(owned, w []reconcile.Resource) []reconcile.Resource {
+	all := append([]reconcile.Resource(nil), owned...)
+	known := map[string]bool{}
+	for _, r := range owned {
+		known[reconcile.Name(r)] = true
+	}
+	for _, r := range w {
+		if !known[reconcile.Name(r)] {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// retire drops the programs that no interface runs any more.
+func retire(w []reconcile.Resource) error {
+	for _, r := range w {
+		if p, ok := r.(*datapath.Programs); ok {
+			return p.Retire()
+		}
+	}
+	return nil
+}

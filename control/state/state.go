@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package state is what flyover remembers between two runs: the list of what it made. The kernel is the truth; the file only
+// says what of it is ours.
+package state
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"flyover/control/reconcile"
+)
+
+// Dir is where the state lies. It is gone after a reboot, as is everything that it speaks of.
+const Dir = "/run/flyover"
+
+// version of the file's layout.
+const version = 1
+
+// Decoder brings back a resource from what the file holds.
+type Decoder func(kind string, data []byte) (reconcile.Resource, error)
+
+// Store is the opened, locked state. One process has it at a time.
+type Store struct {
+	dir    string
+	lock   *os.File
+	decode Decoder
+}
+
+type file struct {
+	Version   int
+	Resources []item
+}
+
+type item struct {
+	Kind string
+	Data json.RawMessage
+}
+
+// ErrBusy says that another flyover is changing the host.
+var ErrBusy = errors.New("another flyover is at work")
+
+// Open locks the state in dir for writing; the caller closes it. ErrBusy if another process has it.
+func Open(dir string, decode Decoder) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make state directory: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock: %w", err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		lock.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock %s: %w", dir, ErrBusy)
+		}
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
+	return &Store{dir: dir, lock: lock, decode: decode}, nil
+}
+
+// Close gives the lock back. An empty state leaves no directory behind.
+func (s *Store) Close() error {
+	if _, err := os.Stat(path(s.dir)); errors.Is(err, fs.ErrNotExist) {
+		os.Remove(s.lock.Name())
+		os.Remove(s.dir)
+	}
+	return s.lock.Close()
+}
+
+// Load returns what is ours, in the order in which it was made.
+func (s *Store) Load() ([]reconcile.Resource, error) { return Read(s.dir, s.decode) }
+
+// Read is Load without a lock, for those who only look.
+func Read(dir string, decode Decoder) ([]reconcile.Resource, error) {
+	data, err := os.ReadFile(path(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read state: %w", err)
+	}
+	var f file
+	if err := json.Unmarshal(data, &f); err != nil {
+		return nil, fmt.Errorf("read state %s: %w", path(dir), err)
+	}
+	if f.Version != version {
+		return nil, fmt.Errorf("read state %s: layout %d is not this flyover's (%d): run `flyover down` of the version that wrote it", path(dir), f.Version, version)
+	}
+	var resources []reconcile.Resource
+	for _, it := range f.Resources {
+		r, err := decode(it.Kind, it.Data)
+		if err != nil {
+			return nil, fmt.Errorf("read state %s: %w", path(dir), err)
+		}
+		resources = append(resources, r)
+	}
+	return resources, nil
+}
+
+// Save replaces what is ours. After a crash the file holds the old list or the new one, whole. An empty list leaves no file.
+func (s *Store) Save(resources []reconcile.Resource) error {
+	if len(resources) == 0 {
+		if err := os.Remove(path(s.dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove state: %w", err)
+		}
+		return nil
+	}
+	f := file{Version: version}
+	for _, r := range resources {
+		data, err := json.Marshal(r)
+		if err != nil {
+			return fmt.Errorf("write %s to state: %w", reconcile.Name(r), err)
+		}
+		f.Resources = append(f.Resources, item{Kind: r.Kind(), Data: data})
+	}
+	data, err := json.MarshalIndent(f, "", "\t")
+	if err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	return replace(path(s.dir), append(data, '\n'))
+}
+
+func replace(name string, data []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(name), ".state-*")
+	if err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	_, err = tmp.Write(data)
+	err = errors.Join(err, tmp.Sync(), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), name)
+	}
+	if err != nil {
+		return fmt.Errorf("write state: %w", errors.Join(err, os.Remove(tmp.Name())))
+	}
+	return nil
+}
+
+func path(dir string) string { return filepath.Join(dir, "state.json") }
