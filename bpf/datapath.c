@@ -56,31 +56,38 @@ int from_uplink(struct __sk_buff *skb)
 
 	reason = pkt_parse(&p, skb);
 	if (reason || p.ethertype != bpf_htons(ETH_P_IP) || skb->vlan_present || skb->pkt_type != PACKET_HOST)
-		return verdict(skb, HOOK_FROM_UPLINK, PASS_NO_SESSION);
-	if (p.fragment)
-		return verdict(skb, HOOK_FROM_UPLINK, PASS_FRAGMENT);
-	reason = pkt_parse_l4(&p);
-	if (reason || (p.proto == IPPROTO_ICMP && !icmp_is_query(p.icmp_type)))
-		return verdict(skb, HOOK_FROM_UPLINK, PASS_NO_SESSION);
-	return verdict(skb, HOOK_FROM_UPLINK, forward_inside(&p));
+		reason = PASS_NO_SESSION;
+	else
+		reason = forward_inside(&p);
+	return verdict(skb, HOOK_FROM_UPLINK, reason);
+}
+
+/* What leaves the host by an uplink and was not translated before. */
+static __always_inline enum reason uplink_path(struct __sk_buff *skb)
+{
+	struct subnet_entry *inside;
+	enum reason reason;
+	struct pkt p;
+
+	reason = pkt_parse(&p, skb);
+	if (p.ethertype != bpf_htons(ETH_P_IP))
+		return PASS_OWN;
+	if (reason)
+		return reason;
+	inside = uplink_inside(p.src);
+	return inside ? forward_slow(&p, inside->network) : forward_own(&p);
 }
 
 /* Egress of an uplink: nothing from inside leaves untranslated. */
 SEC("tc")
 int to_uplink(struct __sk_buff *skb)
 {
-	enum reason reason;
-	struct pkt p;
+	enum reason reason = PASS_TRANSLATED;
 
-	if (skb->tc_index == FORWARD_TRANSLATED) {
+	if (skb->tc_index == FORWARD_TRANSLATED)
 		skb->tc_index = 0;
-		return verdict(skb, HOOK_TO_UPLINK, PASS_TRANSLATED);
-	}
-	reason = pkt_parse(&p, skb);
-	if (p.ethertype != bpf_htons(ETH_P_IP))
-		return verdict(skb, HOOK_TO_UPLINK, PASS_OWN);
-	if (!reason)
-		reason = uplink_is_inside(p.src) ? forward_slow(&p) : PASS_OWN;
+	else
+		reason = uplink_path(skb);
 	return verdict(skb, HOOK_TO_UPLINK, reason);
 }
 

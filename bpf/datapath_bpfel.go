@@ -47,9 +47,10 @@ type DatapathNeighbour4Key struct {
 }
 
 type DatapathNeighbourEntry struct {
-	_   structs.HostLayout
-	Mac [6]uint8
-	Pad [2]uint8
+	_       structs.HostLayout
+	Mac     [6]uint8
+	Pad     [2]uint8
+	Ifindex uint32
 }
 
 type DatapathNetworkEntry struct {
@@ -71,23 +72,23 @@ const (
 	DatapathReasonFORWARD_ENDPOINT   DatapathReason = 1
 	DatapathReasonFORWARD_OUTSIDE    DatapathReason = 2
 	DatapathReasonFORWARD_INSIDE     DatapathReason = 3
-	DatapathReasonFORWARD_ICMP_OUT   DatapathReason = 4
-	DatapathReasonFORWARD_ICMP_IN    DatapathReason = 5
-	DatapathReasonANSWER_ARP         DatapathReason = 6
-	DatapathReasonPASS_HOST          DatapathReason = 7
-	DatapathReasonPASS_BROADCAST     DatapathReason = 8
-	DatapathReasonPASS_UNKNOWN_MAC   DatapathReason = 9
-	DatapathReasonPASS_ETHERTYPE     DatapathReason = 10
-	DatapathReasonPASS_FRAGMENT      DatapathReason = 11
-	DatapathReasonPASS_OPTIONS       DatapathReason = 12
-	DatapathReasonPASS_PROTOCOL      DatapathReason = 13
-	DatapathReasonPASS_TTL           DatapathReason = 14
-	DatapathReasonPASS_MTU           DatapathReason = 15
-	DatapathReasonPASS_ROUTE         DatapathReason = 16
-	DatapathReasonPASS_ROUTED        DatapathReason = 17
-	DatapathReasonPASS_NO_SESSION    DatapathReason = 18
-	DatapathReasonPASS_OWN           DatapathReason = 19
-	DatapathReasonPASS_TRANSLATED    DatapathReason = 20
+	DatapathReasonFORWARD_ICMP_IN    DatapathReason = 4
+	DatapathReasonANSWER_ARP         DatapathReason = 5
+	DatapathReasonPASS_HOST          DatapathReason = 6
+	DatapathReasonPASS_BROADCAST     DatapathReason = 7
+	DatapathReasonPASS_UNKNOWN_MAC   DatapathReason = 8
+	DatapathReasonPASS_ETHERTYPE     DatapathReason = 9
+	DatapathReasonPASS_FRAGMENT      DatapathReason = 10
+	DatapathReasonPASS_OPTIONS       DatapathReason = 11
+	DatapathReasonPASS_PROTOCOL      DatapathReason = 12
+	DatapathReasonPASS_TTL           DatapathReason = 13
+	DatapathReasonPASS_MTU           DatapathReason = 14
+	DatapathReasonPASS_ROUTE         DatapathReason = 15
+	DatapathReasonPASS_ROUTED        DatapathReason = 16
+	DatapathReasonPASS_NO_SESSION    DatapathReason = 17
+	DatapathReasonPASS_OWN           DatapathReason = 18
+	DatapathReasonPASS_TRANSLATED    DatapathReason = 19
+	DatapathReasonPASS_ICMP          DatapathReason = 20
 	DatapathReasonPASS_TO_UPLINK     DatapathReason = 21
 	DatapathReasonDROP_NOT_ENDPOINT  DatapathReason = 22
 	DatapathReasonDROP_MALFORMED     DatapathReason = 23
@@ -103,15 +104,14 @@ const (
 	DatapathReasonDROP_ARP_REPLY     DatapathReason = 33
 	DatapathReasonDROP_NO_ENDPOINT   DatapathReason = 34
 	DatapathReasonDROP_NO_UPLINK     DatapathReason = 35
-	DatapathReasonDROP_TTL           DatapathReason = 36
-	DatapathReasonDROP_MTU           DatapathReason = 37
-	DatapathReasonDROP_NO_PORT       DatapathReason = 38
-	DatapathReasonDROP_SESSIONS_FULL DatapathReason = 39
-	DatapathReasonDROP_SESSION_RACE  DatapathReason = 40
-	DatapathReasonDROP_FRAGMENT      DatapathReason = 41
-	DatapathReasonDROP_PROTOCOL      DatapathReason = 42
-	DatapathReasonDROP_ICMP          DatapathReason = 43
-	DatapathReasonREASON_COUNT       DatapathReason = 44
+	DatapathReasonDROP_UNSOLICITED   DatapathReason = 36
+	DatapathReasonDROP_NO_PORT       DatapathReason = 37
+	DatapathReasonDROP_SESSIONS_FULL DatapathReason = 38
+	DatapathReasonDROP_SESSION_RACE  DatapathReason = 39
+	DatapathReasonDROP_FRAGMENT      DatapathReason = 40
+	DatapathReasonDROP_PROTOCOL      DatapathReason = 41
+	DatapathReasonDROP_ICMP          DatapathReason = 42
+	DatapathReasonREASON_COUNT       DatapathReason = 43
 )
 
 type DatapathReasonEntry struct {
@@ -169,7 +169,7 @@ type DatapathSession4Entry struct {
 	NextHop     [4]uint8
 	Uplink      uint32
 	OutsidePort uint16
-	Pad         [2]uint8
+	Mtu         uint16
 }
 
 type DatapathSession4Key struct {

@@ -146,7 +146,7 @@ func (p Pins) RemoveMaps() error {
 func explainLoad(err error) error {
 	var rejected *ebpf.VerifierError
 	if errors.As(err, &rejected) {
-		return fmt.Errorf("load datapath: the kernel's verifier refuses it: %+v", rejected)
+		return fmt.Errorf("load datapath: the kernel's verifier refuses it: %w", rejected)
 	}
 	if errors.Is(err, ebpf.ErrMapIncompatible) {
 		return fmt.Errorf("load datapath: a pinned map has another layout (run `flyover down` first; sessions end): %w", err)

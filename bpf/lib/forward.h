@@ -5,8 +5,10 @@
 
 #include "endpoint.h"
 #include "fdb.h"
+#include "icmp.h"
 #include "kernel.h"
 #include "masquerade.h"
+#include "neighbour.h"
 #include "network.h"
 #include "pkt.h"
 #include "reason.h"
@@ -54,20 +56,25 @@ static __always_inline enum reason forward_routable(struct pkt *p, const struct 
 	return pkt_parse_l4(p);
 }
 
-/* The session of a packet to the outside; made if the host's route leads to an uplink. */
+/* The session of a packet to the outside: found, brought up to date with the host's routes, or made. */
 static __always_inline enum reason forward_session(struct pkt *p, const struct network_entry *net, struct session4_entry **s)
 {
 	struct session4_request req = { .key = session4_key_of(p), .endpoint = p->skb->ifindex };
+	struct uplink_entry *up;
 	struct route route;
+	bool stale = false;
 
-	*s = masquerade_find(p, &req.key, session_now());
-	if (*s)
+	*s = masquerade_find(p, &req.key, &stale);
+	if (*s && !stale)
 		return REASON_NONE;
 	route = uplink_route(p, net->bridge);
 	if (!route.ifindex)
 		return PASS_HOST;
-	if (!uplink_lookup(route.ifindex))
+	up = uplink_lookup(route.ifindex);
+	if (!up)
 		return PASS_ROUTE;
+	if (*s && masquerade_refresh(*s, &route, up))
+		return REASON_NONE;
 	req.uplink = route.ifindex;
 	req.next_hop = route.next_hop;
 	return masquerade_make(p->skb, &req, s);
@@ -77,7 +84,6 @@ static __always_inline enum reason forward_session(struct pkt *p, const struct n
 static __always_inline enum reason forward_outside(struct pkt *p, const struct network_entry *net)
 {
 	struct bpf_redir_neigh next = { .nh_family = AF_INET };
-	struct uplink_entry *up;
 	struct session4_entry *s = NULL;
 	enum reason reason;
 	__u32 uplink;
@@ -85,20 +91,17 @@ static __always_inline enum reason forward_outside(struct pkt *p, const struct n
 	reason = forward_routable(p, net);
 	if (reason)
 		return reason;
-	if (p->proto == IPPROTO_ICMP && !icmp_is_query(p->icmp_type))
+	if (p->proto == IPPROTO_ICMP && !icmp_is_request(p->icmp_type))
 		return PASS_PROTOCOL;
 	reason = forward_session(p, net, &s);
 	if (reason)
 		return reason;
 	if (!s)
 		return DROP_SESSION_RACE;
+	if (!pkt_fits(p, s->mtu))
+		return PASS_MTU;
 	uplink = s->uplink;
 	next.ipv4_nh = addr4_load(s->next_hop);
-	up = uplink_lookup(uplink);
-	if (!up)
-		return DROP_NO_UPLINK;
-	if (!pkt_fits(p, up->mtu))
-		return PASS_MTU;
 	reason = translate(p, TRANSLATE_SOURCE, addr4_load(s->outside), s->outside_port, 1);
 	if (reason)
 		return reason;
@@ -126,20 +129,6 @@ static __always_inline bool forward_reply_is_live(const struct pkt *p, const str
 	return session4_touch(&session_key, s, session_life_load(&s->life), p->tcp_flags, false, now);
 }
 
-/* The last step inwards: the frame gets the network's addresses and goes into the endpoint. */
-static __always_inline enum reason forward_into(struct pkt *p, const struct endpoint_entry *ep, const struct network_entry *net,
-						__u32 ifindex)
-{
-	struct ethhdr *eth = pkt_at(p->skb, 0, sizeof(*eth));
-
-	if (!eth)
-		return DROP_MALFORMED;
-	__builtin_memcpy(eth->h_dest, ep->mac, ETH_ALEN);
-	__builtin_memcpy(eth->h_source, net->gateway_mac, ETH_ALEN);
-	fdb_deliver(p->skb, ifindex, ep->id);
-	return FORWARD_INSIDE;
-}
-
 /* The owner of a reply, or why there is none: an address that went to another endpoint does not take its sessions along. */
 static __always_inline enum reason forward_owner(__u32 ifindex, __be32 inside, struct endpoint_entry **ep,
 						 struct network_entry **net)
@@ -151,61 +140,155 @@ static __always_inline enum reason forward_owner(__u32 ifindex, __be32 inside, s
 	return *net ? REASON_NONE : DROP_NO_ENDPOINT;
 }
 
-/* A packet from an uplink: the reply of a session, or the host's. */
-static __always_inline enum reason forward_inside(struct pkt *p)
+/* The last step inwards: the frame gets the network's addresses and goes into the endpoint. */
+static __always_inline enum reason forward_into(struct pkt *p, const struct endpoint_entry *ep, const struct network_entry *net,
+						__u32 ifindex)
+{
+	struct ethhdr *eth = pkt_at(p->skb, 0, sizeof(*eth));
+
+	if (!eth)
+		return DROP_MALFORMED;
+	__builtin_memcpy(eth->h_dest, ep->mac, ETH_ALEN);
+	__builtin_memcpy(eth->h_source, net->gateway_mac, ETH_ALEN);
+	fdb_deliver(p->skb, ifindex, ep->id);
+	return REASON_NONE;
+}
+
+/* What belongs to no session is the host's, unless it is meant for an inside address: that comes in as a reply or not at all. */
+static __always_inline enum reason forward_unasked(const struct pkt *p)
+{
+	return uplink_inside(p->dst) ? DROP_UNSOLICITED : PASS_NO_SESSION;
+}
+
+/*
+ * The reply of a session. One whose TTL runs out, or that the network's MTU does not let through, is translated and left to the
+ * stack, which fragments it or answers; to_uplink translates the answer.
+ */
+static __always_inline enum reason forward_reply(struct pkt *p)
 {
 	struct network_entry *net;
 	struct endpoint_entry *ep;
-	struct reply4_entry *r;
-	struct reply4_key key;
-	enum reason reason;
+	struct reply4_key key = reply4_key_of(p);
+	struct reply4_entry *r = bpf_map_lookup_elem(&fo_replies4, &key);
+	enum reason reason, slow = REASON_NONE;
 	__u32 ifindex;
 
-	key = reply4_key_of(p);
-	r = bpf_map_lookup_elem(&fo_replies4, &key);
 	if (!r || !forward_reply_is_live(p, &key, r))
-		return PASS_NO_SESSION;
+		return forward_unasked(p);
 	ifindex = r->endpoint;
 	reason = forward_owner(ifindex, addr4_load(r->inside), &ep, &net);
 	if (reason)
 		return reason;
 	if (p->ttl <= 1)
-		return DROP_TTL;
-	if (!pkt_fits(p, net->mtu))
-		return DROP_MTU;
-	reason = translate(p, TRANSLATE_DESTINATION, addr4_load(r->inside), r->inside_port, 1);
+		slow = PASS_TTL;
+	else if (!pkt_fits(p, net->mtu))
+		slow = PASS_MTU;
+	reason = translate(p, TRANSLATE_DESTINATION, addr4_load(r->inside), r->inside_port, slow ? 0 : 1);
+	if (reason || slow)
+		return reason ? reason : slow;
+	reason = forward_into(p, ep, net, ifindex);
+	return reason ? reason : FORWARD_INSIDE;
+}
+
+/* An ICMP error from outside about a session. */
+static __always_inline enum reason forward_icmp_error(struct pkt *p)
+{
+	struct network_entry *net;
+	struct endpoint_entry *ep;
+	struct reply4_entry *r;
+	struct icmp_quote q;
+	enum reason reason;
+	__be16 inside_port;
+	__u32 ifindex;
+	__be32 inside;
+
+	if (!icmp_quote_parse(p, &q) || q.src != p->dst)
+		return forward_unasked(p);
+	r = icmp_quote_reply(&q, session_now());
+	if (!r)
+		return forward_unasked(p);
+	inside = addr4_load(r->inside);
+	inside_port = r->inside_port;
+	ifindex = r->endpoint;
+	reason = forward_owner(ifindex, inside, &ep, &net);
+	if (!reason)
+		reason = icmp_quote_translate(p, &q, TRANSLATE_SOURCE, inside, inside_port);
+	if (!reason)
+		reason = translate_ip(p, TRANSLATE_DESTINATION, inside, p->ttl > 1 ? 1 : 0);
+	if (!reason)
+		reason = forward_into(p, ep, net, ifindex);
+	return reason ? reason : FORWARD_ICMP_IN;
+}
+
+/* A packet from an uplink: a reply, an error, or the host's. Fragments are the host's until they can be put together here. */
+static __always_inline enum reason forward_inside(struct pkt *p)
+{
+	enum reason reason;
+
+	if (p->fragment)
+		return uplink_inside(p->dst) ? DROP_UNSOLICITED : PASS_FRAGMENT;
+	reason = pkt_parse_l4(p);
 	if (reason)
-		return reason;
-	return forward_into(p, ep, net, ifindex);
+		return forward_unasked(p);
+	if (p->proto != IPPROTO_ICMP || icmp_is_reply(p->icmp_type))
+		return forward_reply(p);
+	return icmp_is_error(p->icmp_type) ? forward_icmp_error(p) : forward_unasked(p);
+}
+
+/* The session of a packet that took the slow path. The stack says no more of where it came from than its address. */
+static __always_inline enum reason forward_slow_session(struct pkt *p, __u32 network, struct session4_entry **s)
+{
+	struct session4_request req = { .key = session4_key_of(p), .uplink = p->skb->ifindex };
+	struct neighbour_entry *owner;
+	bool stale = false;
+
+	*s = masquerade_find(p, &req.key, &stale);
+	if (*s && (*s)->uplink == p->skb->ifindex)
+		return REASON_NONE;
+	owner = neighbour4_lookup(network, p->src);
+	if (!owner || !owner->ifindex || *s)
+		return *s ? DROP_NO_UPLINK : DROP_NO_ENDPOINT;
+	req.endpoint = owner->ifindex;
+	return masquerade_make(p->skb, &req, s);
 }
 
 /* A packet from inside that the stack has routed to an uplink: translated here, or it does not leave. */
-static __always_inline enum reason forward_slow(struct pkt *p)
+static __always_inline enum reason forward_slow(struct pkt *p, __u32 network)
 {
-	struct session4_request req = { .uplink = p->skb->ifindex };
 	struct session4_entry *s = NULL;
 	enum reason reason;
+	bool mine;
 
 	if (p->fragment)
 		return DROP_FRAGMENT;
 	reason = pkt_parse_l4(p);
 	if (reason)
 		return reason == PASS_PROTOCOL ? DROP_PROTOCOL : reason;
-	if (p->proto == IPPROTO_ICMP && !icmp_is_query(p->icmp_type))
-		return DROP_ICMP;
-	req.key = session4_key_of(p);
-	req.endpoint = p->skb->ingress_ifindex;
-	req.next_hop = p->dst;
-	s = masquerade_find(p, &req.key, session_now());
-	if (!s) {
-		reason = masquerade_make(p->skb, &req, &s);
-		if (reason)
-			return reason;
+	if (icmp_is_error_packet(p)) {
+		reason = icmp_translate_out(p, true, &mine);
+		return reason ? reason : mine ? PASS_TO_UPLINK : DROP_ICMP;
 	}
+	if (p->proto == IPPROTO_ICMP && !icmp_is_request(p->icmp_type))
+		return DROP_ICMP;
+	reason = forward_slow_session(p, network, &s);
+	if (reason)
+		return reason;
 	if (!s)
 		return DROP_SESSION_RACE;
 	reason = translate(p, TRANSLATE_SOURCE, addr4_load(s->outside), s->outside_port, 0);
 	return reason ? reason : PASS_TO_UPLINK;
+}
+
+/* The host's own packet to an uplink. Its errors about translated packets quote what the outside has never seen. */
+static __always_inline enum reason forward_own(struct pkt *p)
+{
+	enum reason reason;
+	bool mine;
+
+	if (p->proto != IPPROTO_ICMP || p->fragment || pkt_parse_l4(p) || !icmp_is_error_packet(p))
+		return PASS_OWN;
+	reason = icmp_translate_out(p, false, &mine);
+	return reason ? reason : mine ? PASS_ICMP : PASS_OWN;
 }
 
 #endif

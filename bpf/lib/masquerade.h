@@ -17,9 +17,9 @@
 /* What a session to be made is to be. */
 struct session4_request {
 	struct session4_key key;
-	__u32 endpoint; /* ifindex of the host's end */
-	__u32 uplink;	/* ifindex */
-	__be32 next_hop;
+	__u32 endpoint;	 /* ifindex of the host's end */
+	__u32 uplink;	 /* ifindex */
+	__be32 next_hop; /* 0: not known */
 };
 
 /*
@@ -105,6 +105,7 @@ __noinline int masquerade_open(struct __sk_buff *skb, const struct session4_requ
 	addr4_store(s->next_hop, req->next_hop);
 	s->uplink = req->uplink;
 	s->outside_port = reply_key.outside_port;
+	s->mtu = up->mtu;
 	session_life_store(&s->life, reply.life);
 	return REASON_NONE;
 }
@@ -120,18 +121,47 @@ static __always_inline enum reason masquerade_make(struct __sk_buff *skb, const 
 	return reason;
 }
 
-/* The live session of the packet, or NULL. */
-static __always_inline struct session4_entry *masquerade_find(const struct pkt *p, const struct session4_key *key, __u32 now)
+/* The live session of the packet, or NULL. *stale: the first packet in a second, the time to look at the route again. */
+static __always_inline struct session4_entry *masquerade_find(const struct pkt *p, const struct session4_key *key, bool *stale)
 {
 	struct session4_entry *s = bpf_map_lookup_elem(&fo_sessions4, key);
 	struct session_life life;
+	__u32 now;
 
 	if (!s)
 		return NULL;
+	now = session_now();
 	life = session_life_load(&s->life);
 	if (!session_is_live(life, key->proto, now) || !session4_touch(key, s, life, p->tcp_flags, true, now))
 		return NULL;
+	*stale = life.seen != now || !addr4_load(s->next_hop);
 	return s;
+}
+
+/* Does the uplink still have the address that the session is translated to? */
+static __always_inline bool masquerade_holds(const struct session4_entry *s, const struct uplink_entry *up)
+{
+	return up && addr4_load(up->source4) == addr4_load(s->outside);
+}
+
+/*
+ * Follows the host's routing. A session stays with its uplink when the route moves to another one. False: the uplink, or its
+ * address, is gone, and the session has ended.
+ */
+static __always_inline bool masquerade_refresh(struct session4_entry *s, const struct route *route, const struct uplink_entry *up)
+{
+	struct session_life life = session_life_load(&s->life);
+
+	if (s->uplink == route->ifindex && masquerade_holds(s, up)) {
+		addr4_store(s->next_hop, route->next_hop);
+		s->mtu = up->mtu;
+		return true;
+	}
+	if (s->uplink != route->ifindex && addr4_load(s->next_hop) && masquerade_holds(s, uplink_lookup(s->uplink)))
+		return true;
+	if (life.state != SESSION_CLAIMED)
+		session_life_swap(&s->life, life, (struct session_life){ .seen = life.seen, .state = SESSION_DEAD });
+	return false;
 }
 
 #endif

@@ -108,9 +108,14 @@ static __always_inline enum reason pkt_parse(struct pkt *p, struct __sk_buff *sk
 	return pkt_parse_ipv4(p);
 }
 
-static __always_inline bool icmp_is_query(__u8 type)
+static __always_inline bool icmp_is_request(__u8 type)
 {
-	return type == ICMP_ECHO || type == ICMP_ECHOREPLY || type == ICMP_TIMESTAMP || type == ICMP_TIMESTAMPREPLY;
+	return type == ICMP_ECHO || type == ICMP_TIMESTAMP;
+}
+
+static __always_inline bool icmp_is_reply(__u8 type)
+{
+	return type == ICMP_ECHOREPLY || type == ICMP_TIMESTAMPREPLY;
 }
 
 static __always_inline bool icmp_is_error(__u8 type)
@@ -152,7 +157,7 @@ static __always_inline enum reason pkt_parse_icmp(struct pkt *p)
 		return DROP_TRANSPORT;
 	p->l4_len = sizeof(*icmp);
 	p->icmp_type = icmp->type;
-	if (icmp_is_query(icmp->type))
+	if (icmp_is_request(icmp->type) || icmp_is_reply(icmp->type))
 		p->sport = icmp->id;
 	return REASON_NONE;
 }

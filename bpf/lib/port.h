@@ -36,9 +36,13 @@ static __always_inline bool port_take(const struct reply4_key *reply_key, struct
 	struct session_life copy = session_life_load(&r->life);
 	struct session4_entry *s = bpf_map_lookup_elem(&fo_sessions4, &key);
 
-	if (s && s->outside_port == reply_key->outside_port && addr4_load(s->outside) == addr4_load(reply_key->outside)) {
+	if (s) {
 		struct session_life life = session_life_load(&s->life);
 
+		if (life.state == SESSION_CLAIMED) /* its maker may be about to say that this port is its */
+			return false;
+		if (s->outside_port != reply_key->outside_port || addr4_load(s->outside) != addr4_load(reply_key->outside))
+			return session_claim(&r->life, copy);
 		if (!session_is_over(life, key.proto, now) ||
 		    !session_life_swap(&s->life, life, (struct session_life){ .seen = life.seen, .state = SESSION_DEAD }))
 			return false;

@@ -15,7 +15,6 @@ enum reason {
 	FORWARD_ENDPOINT, /* to an endpoint of the same network */
 	FORWARD_OUTSIDE,  /* translated, to an uplink */
 	FORWARD_INSIDE,	  /* translated back, to an endpoint */
-	FORWARD_ICMP_OUT, /* ICMP error about a session, translated, to an uplink */
 	FORWARD_ICMP_IN,  /* ICMP error about a session, translated back, to an endpoint */
 	ANSWER_ARP,	  /* ARP request answered */
 
@@ -33,6 +32,7 @@ enum reason {
 	PASS_NO_SESSION,  /* from an uplink, belongs to no session: the host's own traffic */
 	PASS_OWN,	  /* to an uplink, not from inside: the host's own traffic */
 	PASS_TRANSLATED,  /* to an uplink, translated by flyover before */
+	PASS_ICMP,	  /* to an uplink, the host's ICMP error about a translated packet, its quotation translated */
 	PASS_TO_UPLINK,	  /* to an uplink by way of the stack, translated here */
 
 	DROP_NOT_ENDPOINT,  /* the interface is no endpoint's */
@@ -49,8 +49,7 @@ enum reason {
 	DROP_ARP_REPLY,	    /* ARP reply to anybody but the host */
 	DROP_NO_ENDPOINT,   /* the session's endpoint is gone, or its address has another owner */
 	DROP_NO_UPLINK,	    /* the session's uplink is gone */
-	DROP_TTL,	    /* TTL ran out on the way in */
-	DROP_MTU,	    /* larger than the network's MTU on the way in */
+	DROP_UNSOLICITED,   /* from an uplink to an inside address, and no reply */
 	DROP_NO_PORT,	    /* no free outside port towards this remote */
 	DROP_SESSIONS_FULL, /* the session table is full of live sessions */
 	DROP_SESSION_RACE,  /* another CPU is making this very session */

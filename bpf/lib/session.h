@@ -61,10 +61,10 @@ _Static_assert(sizeof(struct session4_key) == 16, "no hidden padding: the key is
 struct session4_entry {
 	struct session_life life;
 	__u8 outside[4];  /* translated source address */
-	__u8 next_hop[4]; /* towards the remote; refreshed with seen */
+	__u8 next_hop[4]; /* towards the remote; refreshed with seen. 0: not known */
 	__u32 uplink;	  /* ifindex */
 	__be16 outside_port;
-	__u8 pad[2];
+	__u16 mtu; /* of the uplink, bytes; refreshed with seen */
 };
 _Static_assert(sizeof(struct session4_entry) == 24, "no hidden padding");
 
@@ -170,9 +170,10 @@ static __always_inline struct session_life session_life_load(const struct sessio
 	return (struct session_life){ .seen = (__u32)word, .state = word >> 32 };
 }
 
+/* An exchange, for its barrier: whoever sees the new life sees all that was written before it. */
 static __always_inline void session_life_store(struct session_life *life, struct session_life v)
 {
-	WRITE_ONCE(*(__u64 *)life, session_life_word(v));
+	__sync_lock_test_and_set((__u64 *)life, session_life_word(v));
 }
 
 /* Changes *life from was to becomes, unless another CPU was first. */

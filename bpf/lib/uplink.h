@@ -54,12 +54,13 @@ static __always_inline struct uplink_entry *uplink_lookup(__u32 ifindex)
 	return bpf_map_lookup_elem(&fo_uplinks, &key);
 }
 
-static __always_inline bool uplink_is_inside(__be32 addr)
+/* The masqueraded network whose subnet has the address, or NULL: the address is not inside. */
+static __always_inline struct subnet_entry *uplink_inside(__be32 addr)
 {
 	struct subnet4_key key = { .prefix_len = 32 };
 
 	addr4_store(key.addr, addr);
-	return bpf_map_lookup_elem(&fo_subnets4, &key) != NULL;
+	return bpf_map_lookup_elem(&fo_subnets4, &key);
 }
 
 /* Where the host would send the packet. */
