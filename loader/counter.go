@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
 	"flyover/bpf"
 )
@@ -96,60 +95,4 @@ func (p Pins) ResetTraffic(endpoint uint32) error {
 		return fmt.Errorf("reset counters of endpoint %d: %w", endpoint, err)
 	}
 	return nil
-}
-
-// Sessions is how full the session table is.
-type Sessions struct {
-	// Live sessions are those that a packet may use now.
-	Live uint32 `json:"live"`
-	// Entries in the table, those included that are over and have not been collected.
-	Entries uint32 `json:"entries"`
-	// Capacity of the table.
-	Capacity uint32 `json:"capacity"`
-}
-
-// Sessions counts by walking the table.
-func (p Pins) Sessions() (Sessions, error) {
-	var s Sessions
-	t, err := OpenTable[bpf.DatapathSession4Key, bpf.DatapathSession4Entry](p, bpf.DatapathMapFoSessions4)
-	if err != nil {
-		return s, err
-	}
-	defer t.Close()
-	s.Capacity = t.m.MaxEntries()
-	now, err := monotonicSeconds()
-	if err != nil {
-		return s, err
-	}
-	err = t.Each(func(k bpf.DatapathSession4Key, e bpf.DatapathSession4Entry) {
-		s.Entries++
-		if e.Life.State > bpf.DatapathSessionStateSESSION_CLAIMED && int64(now)-int64(e.Life.Seen) <= int64(Timeout(k.Proto, e.Life.State)) {
-			s.Live++
-		}
-	})
-	return s, err
-}
-
-// Timeout is how many seconds a session may be silent; session_timeout() in lib/session.h with its defaults.
-func Timeout(proto uint8, state bpf.DatapathSessionState) uint32 {
-	switch {
-	case proto == unix.IPPROTO_UDP:
-		return 300
-	case proto == unix.IPPROTO_ICMP:
-		return 60
-	case state == bpf.DatapathSessionStateSESSION_ESTABLISHED:
-		return 7440
-	case state == bpf.DatapathSessionStateSESSION_CLOSED:
-		return 15
-	}
-	return 240
-}
-
-// monotonicSeconds is the clock of the programs, bpf_ktime_get_coarse_ns.
-func monotonicSeconds() (uint32, error) {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &ts); err != nil {
-		return 0, fmt.Errorf("read monotonic clock: %w", err)
-	}
-	return uint32(ts.Sec), nil
 }

@@ -25,11 +25,16 @@ type Endpoint struct {
 	MAC     topology.MAC
 }
 
+var _ reconcile.Lingerer = (*Endpoint)(nil)
+
 // Kind returns "endpoint".
 func (*Endpoint) Kind() string { return "endpoint" }
 
 // ID is the host's end of its pair.
 func (e *Endpoint) ID() string { return e.Device }
+
+// Lingers implements reconcile.Lingerer: as long as a program may see the endpoint's packets, it knows the endpoint.
+func (*Endpoint) Lingers() {}
 
 type endpointTable = loader.Table[bpf.DatapathEndpointKey, bpf.DatapathEndpointEntry]
 
@@ -91,5 +96,18 @@ func (e *Endpoint) removeFrom(t *endpointTable) error {
 			rows = append(rows, was.rows(k.Ifindex)...)
 		}
 	})
-	return errors.Join(err, removeRows(rows))
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		// An endpoint that took over the MAC or the address has rows of the same keys by now.
+		status, err := r.observe()
+		if err == nil && status == reconcile.Same {
+			err = r.remove()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -36,7 +36,10 @@ type Table struct {
 	Uplinks []string
 }
 
-var _ reconcile.Resource = Table{}
+var _ reconcile.Lingerer = Table{}
+
+// Lingers implements reconcile.Lingerer: the table translates until what takes its place does.
+func (Table) Lingers() {}
 
 // Kind returns "masquerade".
 func (Table) Kind() string { return "masquerade" }

@@ -104,3 +104,34 @@ func TestStrings(t *testing.T) {
 		t.Error(s)
 	}
 }
+
+// guard is a fake whose removal waits.
+type guard struct{ fake }
+
+func (guard) Lingers() {}
+
+func TestDiffRemovesGuardsLast(t *testing.T) {
+	owned := []Resource{fake{name: "a"}, guard{fake{name: "old guard"}}, fake{name: "b"}}
+	observed := map[string]Observation{"fake a": {Status: Same}, "fake old guard": {Status: Same}, "fake b": {Status: Same}}
+	tests := map[string]struct {
+		want []Resource
+		plan string
+	}{
+		"something takes their place": {
+			want: []Resource{fake{name: "new guard"}},
+			plan: "remove fake b\nremove fake a\ncreate fake new guard\nremove fake old guard\n",
+		},
+		"nothing is wanted": {plan: "remove fake b\nremove fake old guard\nremove fake a\n"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			plan, err := Diff(test.want, owned, observed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.plan, plan.String()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}

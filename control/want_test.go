@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package control
+
+import (
+	"encoding/json"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"flyover/control/config"
+	"flyover/control/datapath"
+	"flyover/control/reconcile"
+	"flyover/control/topology"
+	"flyover/loader"
+)
+
+// place is a host with one uplink.
+var place = surroundings{
+	uplinks:   []topology.Uplink{{Name: "eth0", MTU: 1500, Address: netip.MustParseAddr("203.0.113.2")}},
+	hook:      loader.TCX,
+	build:     "b",
+	portFirst: 1024,
+	portLast:  32767,
+}
+
+func names(resources []reconcile.Resource) string {
+	var b strings.Builder
+	for _, r := range resources {
+		b.WriteString(reconcile.Name(r) + "\n")
+	}
+	return b.String()
+}
+
+func parse(t *testing.T, yaml string) *config.Config {
+	t.Helper()
+	cfg, err := config.Parse("test.yaml", []byte(yaml))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+const ebpfObjects = `bpffs /sys/fs/bpf
+programs /sys/fs/bpf/flyover/v1
+bridge br1
+address br1 192.168.15.10/24
+network br1
+uplink eth0
+attachment eth0 to_uplink tcx
+attachment eth0 from_uplink tcx
+sysctl net/ipv4/conf/br1/forwarding
+sysctl net/ipv4/conf/eth0/forwarding
+namespace ns1
+veth veth-ns1-br
+fdb veth-ns1-br 02:0d:04:88:74:a5
+neighbour br1 192.168.15.1
+endpoint veth-ns1-br
+attachment veth-ns1-br from_endpoint tcx
+address ns1 veth-ns1 192.168.15.1/24
+route ns1 default
+namespace ns2
+veth veth-ns2-br
+fdb veth-ns2-br 02:24:e9:2b:a3:ab
+neighbour br1 192.168.15.2
+endpoint veth-ns2-br
+attachment veth-ns2-br from_endpoint tcx
+address ns2 veth-ns2 192.168.15.2/24
+route ns2 default
+`
+
+const kernelObjects = `bridge br1
+address br1 192.168.15.10/24
+masquerade flyover
+sysctl net/ipv4/conf/br1/forwarding
+sysctl net/ipv4/conf/eth0/forwarding
+namespace ns1
+veth veth-ns1-br
+fdb veth-ns1-br 02:0d:04:88:74:a5
+neighbour br1 192.168.15.1
+address ns1 veth-ns1 192.168.15.1/24
+route ns1 default
+`
+
+func TestWant(t *testing.T) {
+	defaults, err := config.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kernel := parse(t, `networks:
+  - {name: br1, subnets: [192.168.15.0/24], gateway: 192.168.15.10, datapath: kernel,
+     endpoints: [{namespace: ns1, addresses: [192.168.15.1]}]}
+`)
+	for name, test := range map[string]struct {
+		cfg  *config.Config
+		want string
+	}{"the tutorial's": {defaults, ebpfObjects}, "kernel": {kernel, kernelObjects}} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, names(want(test.cfg, place, numbersOf(nil)))); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// A namespace on two networks is made once, and the first network leads outside.
+func TestWantGivesANamespaceOneDefaultRoute(t *testing.T) {
+	cfg := parse(t, `networks:
+  - {name: a, subnets: [10.0.1.0/24], gateway: 10.0.1.254, endpoints: [{namespace: ns, interface: eth0, addresses: [10.0.1.1]}]}
+  - {name: b, subnets: [10.0.2.0/24], gateway: 10.0.2.254, endpoints: [{namespace: ns, interface: eth1, addresses: [10.0.2.1]}]}
+`)
+	var have []reconcile.Resource
+	for _, r := range want(cfg, place, numbersOf(nil)) {
+		switch r.(type) {
+		case topology.Namespace, topology.Route:
+			have = append(have, r)
+		}
+	}
+	expected := []reconcile.Resource{
+		topology.Namespace{Name: "ns"},
+		topology.Route{Namespace: "ns", Gateway: netip.MustParseAddr("10.0.1.254"), Device: "eth0"},
+	}
+	if diff := cmp.Diff(expected, have, cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestNumbersStay(t *testing.T) {
+	n := numbersOf([]reconcile.Resource{
+		&datapath.Network{Name: "old", Number: 0},
+		&datapath.Endpoint{Device: "a", Number: 2},
+		&datapath.Endpoint{Device: "b", Number: 0},
+	})
+	have := []uint32{n.network("new"), n.network("old"), n.endpoint("a"), n.endpoint("c"), n.endpoint("d"), n.endpoint("c")}
+	if diff := cmp.Diff([]uint32{1, 0, 2, 1, 3, 1}, have); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Every kind that want makes survives the state file.
+func TestDecodeBringsBackWhatTheStateHolds(t *testing.T) {
+	cfg := parse(t, `networks:
+  - {name: a, subnets: [10.0.1.0/24], gateway: 10.0.1.254, endpoints: [{namespace: ns1, addresses: [10.0.1.1]}]}
+  - {name: b, subnets: [10.0.2.0/24], gateway: 10.0.2.254, datapath: kernel, endpoints: [{namespace: ns2, addresses: [10.0.2.1]}]}
+`)
+	for _, r := range want(cfg, place, numbersOf(nil)) {
+		data, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := decode(r.Kind(), data)
+		if err != nil {
+			t.Fatalf("%s: %v", reconcile.Name(r), err)
+		}
+		again, err := json.Marshal(back)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(data), string(again)); diff != "" || reconcile.Name(r) != reconcile.Name(back) {
+			t.Errorf("%s: came back as %s: %s", reconcile.Name(r), reconcile.Name(back), diff)
+		}
+	}
+}
