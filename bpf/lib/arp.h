@@ -37,11 +37,11 @@ static __always_inline enum reason arp_reply(struct pkt *p, struct arp_packet *a
 
 	if (!eth)
 		return DROP_ARP_MALFORMED;
-	__builtin_memcpy(eth->h_dest, p->source, ETH_ALEN);
-	__builtin_memcpy(eth->h_source, owner->mac, ETH_ALEN);
+	mac_copy(eth->h_dest, p->source);
+	mac_copy(eth->h_source, owner->mac);
 	arp->operation = bpf_htons(ARPOP_REPLY);
-	__builtin_memcpy(arp->target_mac, arp->sender_mac, ETH_ALEN);
-	__builtin_memcpy(arp->sender_mac, owner->mac, ETH_ALEN);
+	mac_copy(arp->target_mac, arp->sender_mac);
+	mac_copy(arp->sender_mac, owner->mac);
 	addr4_store(arp->sender, addr4_load(arp->target));
 	addr4_store(arp->target, asker);
 	bpf_redirect(p->skb->ifindex, 0);

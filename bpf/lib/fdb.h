@@ -35,7 +35,7 @@ static __always_inline struct fdb_entry *fdb_lookup(__u32 network, const __u8 *m
 {
 	struct fdb_key key = { .network = network };
 
-	__builtin_memcpy(key.mac, mac, ETH_ALEN);
+	mac_copy(key.mac, mac);
 	return bpf_map_lookup_elem(&fo_fdb, &key);
 }
 

@@ -148,8 +148,8 @@ static __always_inline enum reason forward_into(struct pkt *p, const struct endp
 
 	if (!eth)
 		return DROP_MALFORMED;
-	__builtin_memcpy(eth->h_dest, ep->mac, ETH_ALEN);
-	__builtin_memcpy(eth->h_source, net->gateway_mac, ETH_ALEN);
+	mac_copy(eth->h_dest, ep->mac);
+	mac_copy(eth->h_source, net->gateway_mac);
 	fdb_deliver(p->skb, ifindex, ep->id);
 	return REASON_NONE;
 }

@@ -47,30 +47,33 @@ struct icmphdr {
 #define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))
 
-/* Addresses are byte arrays in maps, where people read them, and __be32 in registers. */
+/*
+ * Addresses are byte arrays where people read them, in maps and headers, and words in registers. A byte array has no alignment
+ * that the compiler could know of; these types let it load words all the same, which the machines that eBPF is compiled for here do
+ * from any address.
+ */
+typedef __be32 __attribute__((may_alias)) be32_bytes;
+typedef __be16 __attribute__((may_alias)) be16_bytes;
+
 static __always_inline __be32 addr4_load(const __u8 *bytes)
 {
-	__be32 word;
-
-	__builtin_memcpy(&word, bytes, sizeof(word));
-	return word;
+	return *(const be32_bytes *)bytes;
 }
 
 static __always_inline void addr4_store(__u8 *bytes, __be32 word)
 {
-	__builtin_memcpy(bytes, &word, sizeof(word));
+	*(be32_bytes *)bytes = word;
 }
 
 static __always_inline bool mac_equal(const __u8 *a, const __u8 *b)
 {
-	__u32 a0, b0;
-	__u16 a1, b1;
+	return *(const be32_bytes *)a == *(const be32_bytes *)b && *(const be16_bytes *)(a + 4) == *(const be16_bytes *)(b + 4);
+}
 
-	__builtin_memcpy(&a0, a, 4);
-	__builtin_memcpy(&b0, b, 4);
-	__builtin_memcpy(&a1, a + 4, 2);
-	__builtin_memcpy(&b1, b + 4, 2);
-	return a0 == b0 && a1 == b1;
+static __always_inline void mac_copy(__u8 *to, const __u8 *from)
+{
+	*(be32_bytes *)to = *(const be32_bytes *)from;
+	*(be16_bytes *)(to + 4) = *(const be16_bytes *)(from + 4);
 }
 
 #endif

@@ -60,11 +60,11 @@ static __always_inline enum reason masquerade_enter(const struct session4_key *k
 static __always_inline void masquerade_index(const struct session4_request *req, const struct uplink_entry *up,
 					     struct reply4_key *key, struct reply4_entry *reply)
 {
-	__builtin_memcpy(key->remote, req->key.remote, 4);
-	__builtin_memcpy(key->outside, up->source4, 4);
+	addr4_store(key->remote, addr4_load(req->key.remote));
+	addr4_store(key->outside, addr4_load(up->source4));
 	key->remote_port = req->key.remote_port;
 	key->proto = req->key.proto;
-	__builtin_memcpy(reply->inside, req->key.inside, 4);
+	addr4_store(reply->inside, addr4_load(req->key.inside));
 	reply->endpoint = req->endpoint;
 	reply->inside_port = req->key.inside_port;
 	reply->life.state = req->key.proto == IPPROTO_TCP ? SESSION_OPENING : SESSION_ESTABLISHED;
@@ -101,7 +101,7 @@ __noinline int masquerade_open(struct __sk_buff *skb, const struct session4_requ
 		session_life_store(&s->life, (struct session_life){ .seen = reply.life.seen, .state = SESSION_DEAD });
 		return DROP_NO_PORT;
 	}
-	__builtin_memcpy(s->outside, up->source4, 4);
+	addr4_store(s->outside, addr4_load(up->source4));
 	addr4_store(s->next_hop, req->next_hop);
 	s->uplink = req->uplink;
 	s->outside_port = reply_key.outside_port;

@@ -100,8 +100,8 @@ static __always_inline enum reason pkt_parse(struct pkt *p, struct __sk_buff *sk
 	eth = pkt_at(skb, 0, sizeof(*eth));
 	if (!eth)
 		return DROP_MALFORMED;
-	__builtin_memcpy(p->destination, eth->h_dest, ETH_ALEN);
-	__builtin_memcpy(p->source, eth->h_source, ETH_ALEN);
+	mac_copy(p->destination, eth->h_dest);
+	mac_copy(p->source, eth->h_source);
 	p->ethertype = eth->h_proto;
 	if (p->ethertype != bpf_htons(ETH_P_IP))
 		return REASON_NONE;

@@ -227,8 +227,8 @@ static __always_inline struct reply4_key session4_reply_key(const struct session
 		.proto = key->proto,
 	};
 
-	__builtin_memcpy(reply.remote, key->remote, 4);
-	__builtin_memcpy(reply.outside, s->outside, 4);
+	addr4_store(reply.remote, addr4_load(key->remote));
+	addr4_store(reply.outside, addr4_load(s->outside));
 	return reply;
 }
 
@@ -240,8 +240,8 @@ static __always_inline struct session4_key reply4_session_key(const struct reply
 		.proto = key->proto,
 	};
 
-	__builtin_memcpy(session.inside, r->inside, 4);
-	__builtin_memcpy(session.remote, key->remote, 4);
+	addr4_store(session.inside, addr4_load(r->inside));
+	addr4_store(session.remote, addr4_load(key->remote));
 	return session;
 }
 
