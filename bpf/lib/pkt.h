@@ -12,6 +12,8 @@
 /* The headers that the fast path reads: Ethernet, IPv4 without options, TCP. */
 #define PKT_HEADERS (ETH_HLEN + sizeof(struct iphdr) + sizeof(struct tcphdr))
 #define PKT_L3 ETH_HLEN
+/* Every offset is below: the farthest is the transport header that an ICMP error quotes, 14 + 60 + 8 + 60. */
+#define PKT_OFFSET_MASK 0xff
 
 struct pkt {
 	struct __sk_buff *skb;
@@ -48,8 +50,14 @@ enum tcp_flag {
 /* len octets of the packet at offset, or NULL if the linear part ends before. */
 static __always_inline void *pkt_at(struct __sk_buff *skb, __u32 offset, __u32 len)
 {
-	void *at = (void *)(long)skb->data + offset;
+	void *at;
 
+	/* The verifier forgets the bounds of an offset that was spilled, and the compiler takes them for known: say them again. */
+	if (!__builtin_constant_p(offset)) {
+		asm volatile("" : "+r"(offset));
+		offset &= PKT_OFFSET_MASK;
+	}
+	at = (void *)(long)skb->data + offset;
 	if (at + len > (void *)(long)skb->data_end)
 		return NULL;
 	return at;
