@@ -72,10 +72,10 @@ static __always_inline enum reason uplink_path(struct __sk_buff *skb)
 	reason = pkt_parse(&p, skb);
 	if (p.ethertype != bpf_htons(ETH_P_IP))
 		return PASS_OWN;
-	if (reason)
-		return reason;
 	inside = uplink_inside(p.src);
-	return inside ? forward_slow(&p, inside->network) : forward_own(&p);
+	if (!inside)
+		return reason ? PASS_OWN : forward_own(&p);
+	return reason ? reason : forward_slow(&p, inside->network);
 }
 
 /* Egress of an uplink: nothing from inside leaves untranslated. */
@@ -84,7 +84,7 @@ int to_uplink(struct __sk_buff *skb)
 {
 	enum reason reason = PASS_TRANSLATED;
 
-	if (skb->tc_index == FORWARD_TRANSLATED)
+	if (forward_was_translated(skb))
 		skb->tc_index = 0;
 	else
 		reason = uplink_path(skb);

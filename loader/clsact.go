@@ -14,8 +14,17 @@ import (
 // Our filters' place among those of others, by which they are found again: "fo" read as a number, and the first handle.
 const (
 	clsactPriority = 0x666f
+	clsactFirst    = 1
 	clsactHandle   = 1
 )
+
+// clsactPriorityOf returns the priority of our filter at the point.
+func clsactPriorityOf(at Point) uint16 {
+	if at.first() {
+		return clsactFirst
+	}
+	return clsactPriority
+}
 
 // clsact attaches by cls_bpf filters with direct action under the interface's clsact qdisc. The kernel keeps filter and program
 // without pins; replacing a filter of the same handle is one step.
@@ -24,9 +33,8 @@ type clsact struct{}
 var _ attacher = clsact{}
 
 func (clsact) attach(ifindex int, at Point, prog *ebpf.Program) error {
-	qdisc := clsactQdisc(ifindex)
-	if err := netlink.QdiscAdd(qdisc); err != nil && !errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("add clsact qdisc: %w", err)
+	if err := addQdisc(ifindex); err != nil {
+		return err
 	}
 	return netlink.FilterReplace(clsactFilter(ifindex, at, prog.FD()))
 }
@@ -50,11 +58,41 @@ func (clsact) detach(ifindex int, at Point) error {
 	if err := netlink.FilterDel(clsactFilter(ifindex, at, -1)); err != nil && !gone(err) {
 		return err
 	}
-	return removeEmptyQdisc(ifindex)
+	return nil
 }
 
-// removeEmptyQdisc removes the clsact qdisc when no filter, ours or another's, is left under it.
-func removeEmptyQdisc(ifindex int) error {
+// addQdisc makes sure of the clsact qdisc. An ingress qdisc has its place and no egress.
+func addQdisc(ifindex int) error {
+	err := netlink.QdiscAdd(clsactQdisc(ifindex))
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("add clsact qdisc: %w", err)
+	}
+	has, err := HasClsact(ifindex)
+	if err == nil && !has {
+		err = errors.New("an ingress qdisc is in the place of clsact: remove it with `tc qdisc del dev DEVICE ingress`")
+	}
+	return err
+}
+
+// HasClsact says whether the interface has a clsact qdisc, ours or another's.
+func HasClsact(ifindex int) (bool, error) {
+	qdiscs, err := netlink.QdiscList(byIndex(ifindex))
+	if err != nil {
+		return false, fmt.Errorf("list qdiscs: %w", err)
+	}
+	for _, q := range qdiscs {
+		if q.Type() == "clsact" {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// RemoveEmptyClsact removes the clsact qdisc when no filter, ours or another's, is left under it.
+func RemoveEmptyClsact(ifindex int) error {
 	for _, parent := range []uint32{netlink.HANDLE_MIN_INGRESS, netlink.HANDLE_MIN_EGRESS} {
 		filters, err := netlink.FilterList(byIndex(ifindex), parent)
 		if err != nil && !gone(err) {
@@ -80,7 +118,7 @@ func findFilter(ifindex int, at Point) (*netlink.BpfFilter, error) {
 	}
 	for _, f := range filters {
 		b, ok := f.(*netlink.BpfFilter)
-		if ok && b.Name == kernelNames[at] && b.Priority == clsactPriority {
+		if ok && b.Name == kernelNames[at] && b.Priority == clsactPriorityOf(at) {
 			return b, nil
 		}
 	}
@@ -93,7 +131,7 @@ func clsactFilter(ifindex int, at Point, fd int) *netlink.BpfFilter {
 			LinkIndex: ifindex,
 			Parent:    clsactParent(at),
 			Handle:    clsactHandle,
-			Priority:  clsactPriority,
+			Priority:  clsactPriorityOf(at),
 			Protocol:  unix.ETH_P_ALL,
 		},
 		Fd:           fd,

@@ -33,6 +33,9 @@ var kernelNames = map[Point]string{
 	ToUplink:     "fo_to_uplink",
 }
 
+// first says that no program of others may come before: one that lets packets pass would let them past us.
+func (p Point) first() bool { return p == ToUplink }
+
 // egress says which side of the interface the point is on.
 func (p Point) egress() bool { return p == ToUplink }
 

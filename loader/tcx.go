@@ -30,7 +30,11 @@ func (t tcx) attach(ifindex int, at Point, prog *ebpf.Program) error {
 	if !errors.Is(err, ErrNotAttached) {
 		return err
 	}
-	l, err = link.AttachTCX(link.TCXOptions{Interface: ifindex, Program: prog, Attach: attachType(at)})
+	options := link.TCXOptions{Interface: ifindex, Program: prog, Attach: attachType(at)}
+	if at.first() {
+		options.Anchor = link.Head()
+	}
+	l, err = link.AttachTCX(options)
 	if err != nil {
 		return err
 	}

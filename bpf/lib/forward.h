@@ -17,10 +17,15 @@
 #include "uplink.h"
 
 /*
- * skb->tc_index of a packet that from_endpoint has translated, for to_uplink on its way out. from_endpoint clears the field of
- * whatever arrives, so that no namespace can forge it.
+ * skb->tc_index of a packet that from_endpoint has translated, for to_uplink on its way out. It counts only on a packet that came
+ * in by an endpoint, where from_endpoint clears what a namespace may have put there.
  */
 #define FORWARD_TRANSLATED 0xf10e
+
+static __always_inline bool forward_was_translated(const struct __sk_buff *skb)
+{
+	return skb->tc_index == FORWARD_TRANSLATED && endpoint_lookup(skb->ingress_ifindex);
+}
 
 /* A frame for another MAC of the network. */
 static __always_inline enum reason forward_frame(struct pkt *p, const struct endpoint_entry *ep)
@@ -30,84 +35,102 @@ static __always_inline enum reason forward_frame(struct pkt *p, const struct end
 	if (p->destination[0] & 1)
 		return PASS_BROADCAST;
 	to = fdb_lookup(ep->network, p->destination);
-	if (!to)
-		return PASS_UNKNOWN_MAC;
-	if (to->ifindex == p->skb->ifindex) /* never back out of its source (802.1D 7.7) */
-		return PASS_UNKNOWN_MAC;
+	if (!to || to->ifindex == p->skb->ifindex) /* never back out of its source (802.1D 7.7) */
+		return DROP_UNKNOWN_MAC;
 	fdb_deliver(p->skb, to->ifindex, to->endpoint);
 	return FORWARD_ENDPOINT;
 }
 
-/* What cannot take the fast path to the outside, whatever its session. The stack answers, fragments or routes it. */
-static __always_inline enum reason forward_routable(struct pkt *p, const struct network_entry *net)
+/* What cannot take the fast path to the outside, whatever its session: the stack answers, fragments or routes it. */
+static __always_inline enum reason forward_routable(struct pkt *p)
 {
-	if (p->ethertype != bpf_htons(ETH_P_IP))
-		return PASS_ETHERTYPE;
-	if (network_contains(net, p->dst))
-		return PASS_HOST;
-	if (!(net->flags & NETWORK_MASQUERADE))
-		return PASS_ROUTED;
+	enum reason reason;
+
 	if (p->fragment)
 		return PASS_FRAGMENT;
 	if (p->options)
 		return PASS_OPTIONS;
 	if (p->ttl <= 1)
 		return PASS_TTL;
-	return pkt_parse_l4(p);
+	reason = pkt_parse_l4(p);
+	if (!reason && p->proto == IPPROTO_ICMP && !icmp_is_request(p->icmp_type))
+		return PASS_PROTOCOL;
+	return reason;
+}
+
+/*
+ * May the stack have a packet of a masqueraded network? It would send it out of any interface that the host has a route by, and
+ * only uplinks have to_uplink on them. Other networks of the host are inside too.
+ */
+static __always_inline enum reason forward_by_stack(struct pkt *p, const struct network_entry *net, enum reason reason)
+{
+	struct route route = uplink_route(p, net->bridge, 0);
+
+	if (!route.ifindex || uplink_lookup(route.ifindex))
+		return reason;
+	return uplink_inside(p->dst) ? PASS_ROUTE : DROP_ROUTE;
 }
 
 /* The session of a packet to the outside: found, brought up to date with the host's routes, or made. */
 static __always_inline enum reason forward_session(struct pkt *p, const struct network_entry *net, struct session4_entry **s)
 {
 	struct session4_request req = { .key = session4_key_of(p), .endpoint = p->skb->ifindex };
-	struct uplink_entry *up;
 	struct route route;
 	bool stale = false;
 
-	*s = masquerade_find(p, &req.key, &stale);
+	*s = masquerade_find(p, &req.key, req.endpoint, &stale);
 	if (*s && !stale)
 		return REASON_NONE;
-	route = uplink_route(p, net->bridge);
+	route = uplink_route(p, net->bridge, 0);
+	if (*s && masquerade_refresh(p, *s, route))
+		return REASON_NONE;
 	if (!route.ifindex)
 		return PASS_HOST;
-	up = uplink_lookup(route.ifindex);
-	if (!up)
-		return PASS_ROUTE;
-	if (*s && masquerade_refresh(*s, &route, up))
-		return REASON_NONE;
+	if (!uplink_lookup(route.ifindex))
+		return uplink_inside(p->dst) ? PASS_ROUTE : DROP_ROUTE;
 	req.uplink = route.ifindex;
 	req.next_hop = route.next_hop;
 	return masquerade_make(p->skb, &req, s);
 }
 
-/* A packet for the gateway's MAC: to the outside, or to the host. */
-static __always_inline enum reason forward_outside(struct pkt *p, const struct network_entry *net)
+/* A packet whose session is known: translated and on its way. */
+static __always_inline enum reason forward_translated(struct pkt *p, const struct session4_entry *s)
 {
-	struct bpf_redir_neigh next = { .nh_family = AF_INET };
-	struct session4_entry *s = NULL;
+	struct bpf_redir_neigh next = { .nh_family = AF_INET, .ipv4_nh = addr4_load(s->next_hop) };
+	__u32 uplink = s->uplink;
 	enum reason reason;
-	__u32 uplink;
 
-	reason = forward_routable(p, net);
-	if (reason)
-		return reason;
-	if (p->proto == IPPROTO_ICMP && !icmp_is_request(p->icmp_type))
-		return PASS_PROTOCOL;
-	reason = forward_session(p, net, &s);
-	if (reason)
-		return reason;
-	if (!s)
-		return DROP_SESSION_RACE;
 	if (!pkt_fits(p, s->mtu))
 		return PASS_MTU;
-	uplink = s->uplink;
-	next.ipv4_nh = addr4_load(s->next_hop);
 	reason = translate(p, TRANSLATE_SOURCE, addr4_load(s->outside), s->outside_port, 1);
 	if (reason)
 		return reason;
 	p->skb->tc_index = FORWARD_TRANSLATED;
 	bpf_redirect_neigh(uplink, &next, sizeof(next), 0);
 	return FORWARD_OUTSIDE;
+}
+
+/* A packet for the gateway's MAC: to the outside, or to the host. */
+static __always_inline enum reason forward_outside(struct pkt *p, const struct network_entry *net)
+{
+	struct session4_entry *s = NULL;
+	enum reason reason;
+
+	if (p->ethertype != bpf_htons(ETH_P_IP))
+		return PASS_ETHERTYPE;
+	if (network_contains(net, p->dst))
+		return PASS_HOST;
+	if (!(net->flags & NETWORK_MASQUERADE))
+		return PASS_ROUTED;
+	reason = forward_routable(p);
+	if (reason >= (enum reason)REASON_DROP_FIRST)
+		return reason;
+	if (reason)
+		return forward_by_stack(p, net, reason);
+	reason = forward_session(p, net, &s);
+	if (reason)
+		return reason;
+	return s ? forward_translated(p, s) : DROP_SESSION_RACE;
 }
 
 /* Is the index entry's session live? Follows the TCP state by the reply's flags. */
@@ -120,13 +143,13 @@ static __always_inline bool forward_reply_is_live(const struct pkt *p, const str
 
 	if (!session_is_live(life, key->proto, now))
 		return false;
-	if (!(p->tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST)))
+	if (!(p->tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST)) && life.state != SESSION_OPENING)
 		return true;
 	session_key = reply4_session_key(key, r);
 	s = bpf_map_lookup_elem(&fo_sessions4, &session_key);
-	if (!s)
+	if (!s || s->outside_port != key->outside_port || addr4_load(s->outside) != addr4_load(key->outside))
 		return false;
-	return session4_touch(&session_key, s, session_life_load(&s->life), p->tcp_flags, false, now);
+	return session4_touch(&session_key, s, session_life_load(&s->life), p->tcp_flags, 0, now);
 }
 
 /* The owner of a reply, or why there is none: an address that went to another endpoint does not take its sessions along. */
@@ -138,6 +161,15 @@ static __always_inline enum reason forward_owner(__u32 ifindex, __be32 inside, s
 		return DROP_NO_ENDPOINT;
 	*net = network_lookup((*ep)->network);
 	return *net ? REASON_NONE : DROP_NO_ENDPOINT;
+}
+
+/* Is the session the host's own, from its address on the network? */
+static __always_inline bool forward_is_gateway(__u32 ifindex, __be32 inside)
+{
+	struct subnet_entry *subnet = uplink_inside(inside);
+	struct network_entry *net = subnet ? network_lookup(subnet->network) : NULL;
+
+	return net && net->bridge == ifindex && addr4_load(net->gateway4) == inside;
 }
 
 /* The last step inwards: the frame gets the network's addresses and goes into the endpoint. */
@@ -154,10 +186,15 @@ static __always_inline enum reason forward_into(struct pkt *p, const struct endp
 	return REASON_NONE;
 }
 
-/* What belongs to no session is the host's, unless it is meant for an inside address: that comes in as a reply or not at all. */
-static __always_inline enum reason forward_unasked(const struct pkt *p)
+/*
+ * What belongs to no session is the host's, unless it is meant for an inside address: that comes in as a reply or not at all.
+ * Nor does an inside address come from there: the stack would send its packets out again as an endpoint's.
+ */
+static __always_inline enum reason forward_unasked(const struct pkt *p, enum reason reason)
 {
-	return uplink_inside(p->dst) ? DROP_UNSOLICITED : PASS_NO_SESSION;
+	if (uplink_inside(p->src))
+		return DROP_SOURCE_IPV4;
+	return uplink_inside(p->dst) ? DROP_UNSOLICITED : reason;
 }
 
 /*
@@ -166,24 +203,30 @@ static __always_inline enum reason forward_unasked(const struct pkt *p)
  */
 static __always_inline enum reason forward_reply(struct pkt *p)
 {
-	struct network_entry *net;
-	struct endpoint_entry *ep;
+	struct network_entry *net = NULL;
+	struct endpoint_entry *ep = NULL;
 	struct reply4_key key = reply4_key_of(p);
 	struct reply4_entry *r = bpf_map_lookup_elem(&fo_replies4, &key);
 	enum reason reason, slow = REASON_NONE;
+	__be16 inside_port;
+	__be32 inside;
 	__u32 ifindex;
 
 	if (!r || !forward_reply_is_live(p, &key, r))
-		return forward_unasked(p);
+		return forward_unasked(p, PASS_NO_SESSION);
 	ifindex = r->endpoint;
-	reason = forward_owner(ifindex, addr4_load(r->inside), &ep, &net);
-	if (reason)
+	inside = addr4_load(r->inside);
+	inside_port = r->inside_port;
+	reason = forward_owner(ifindex, inside, &ep, &net);
+	if (reason && !forward_is_gateway(ifindex, inside))
 		return reason;
-	if (p->ttl <= 1)
+	if (reason)
+		slow = PASS_HOST;
+	else if (p->ttl <= 1)
 		slow = PASS_TTL;
 	else if (!pkt_fits(p, net->mtu))
 		slow = PASS_MTU;
-	reason = translate(p, TRANSLATE_DESTINATION, addr4_load(r->inside), r->inside_port, slow ? 0 : 1);
+	reason = translate(p, TRANSLATE_DESTINATION, inside, inside_port, slow ? 0 : 1);
 	if (reason || slow)
 		return reason ? reason : slow;
 	reason = forward_into(p, ep, net, ifindex);
@@ -203,10 +246,10 @@ static __always_inline enum reason forward_icmp_error(struct pkt *p)
 	__be32 inside;
 
 	if (!icmp_quote_parse(p, &q) || q.src != p->dst)
-		return forward_unasked(p);
+		return forward_unasked(p, PASS_NO_SESSION);
 	r = icmp_quote_reply(&q, session_now());
 	if (!r)
-		return forward_unasked(p);
+		return forward_unasked(p, PASS_NO_SESSION);
 	inside = addr4_load(r->inside);
 	inside_port = r->inside_port;
 	ifindex = r->endpoint;
@@ -226,29 +269,30 @@ static __always_inline enum reason forward_inside(struct pkt *p)
 	enum reason reason;
 
 	if (p->fragment)
-		return uplink_inside(p->dst) ? DROP_UNSOLICITED : PASS_FRAGMENT;
+		return forward_unasked(p, PASS_FRAGMENT);
 	reason = pkt_parse_l4(p);
 	if (reason)
-		return forward_unasked(p);
+		return forward_unasked(p, PASS_NO_SESSION);
 	if (p->proto != IPPROTO_ICMP || icmp_is_reply(p->icmp_type))
 		return forward_reply(p);
-	return icmp_is_error(p->icmp_type) ? forward_icmp_error(p) : forward_unasked(p);
+	return icmp_is_error(p->icmp_type) ? forward_icmp_error(p) : forward_unasked(p, PASS_NO_SESSION);
 }
 
 /* The session of a packet that took the slow path. The stack says no more of where it came from than its address. */
 static __always_inline enum reason forward_slow_session(struct pkt *p, __u32 network, struct session4_entry **s)
 {
 	struct session4_request req = { .key = session4_key_of(p), .uplink = p->skb->ifindex };
-	struct neighbour_entry *owner;
+	struct neighbour_entry *owner = neighbour4_lookup(network, p->src);
 	bool stale = false;
 
-	*s = masquerade_find(p, &req.key, &stale);
-	if (*s && (*s)->uplink == p->skb->ifindex)
-		return REASON_NONE;
-	owner = neighbour4_lookup(network, p->src);
-	if (!owner || !owner->ifindex || *s)
-		return *s ? DROP_NO_UPLINK : DROP_NO_ENDPOINT;
+	if (!owner)
+		return DROP_NO_ENDPOINT;
 	req.endpoint = owner->ifindex;
+	*s = masquerade_find(p, &req.key, req.endpoint, &stale);
+	if (*s && (*s)->uplink == req.uplink)
+		return REASON_NONE;
+	if (*s) /* the stack knows a better way */
+		masquerade_end(*s);
 	return masquerade_make(p->skb, &req, s);
 }
 

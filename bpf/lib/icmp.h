@@ -137,6 +137,8 @@ static __always_inline enum reason icmp_translate_out(const struct pkt *p, bool 
 	*mine = false;
 	if (!icmp_quote_parse(p, &q))
 		return REASON_NONE;
+	if (inside && q.dst != p->src) /* about somebody else's session */
+		return REASON_NONE;
 	s = icmp_quote_session(&q, session_now());
 	if (!s)
 		return REASON_NONE;

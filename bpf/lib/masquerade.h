@@ -12,7 +12,7 @@
 
 /* Tokens that the maker of a session looks at, and those it looks at when the table is full. */
 #define COLLECT_ALWAYS 2
-#define COLLECT_FULL 64
+#define COLLECT_FULL 8
 
 /* What a session to be made is to be. */
 struct session4_request {
@@ -67,8 +67,24 @@ static __always_inline void masquerade_index(const struct session4_request *req,
 	addr4_store(reply->inside, addr4_load(req->key.inside));
 	reply->endpoint = req->endpoint;
 	reply->inside_port = req->key.inside_port;
-	reply->life.state = req->key.proto == IPPROTO_TCP ? SESSION_OPENING : SESSION_ESTABLISHED;
+	reply->life.state = SESSION_CLAIMED;
 	reply->life.seen = session_now();
+}
+
+/* The session is whole: from here on packets may use it, and its index entry after it. */
+static __always_inline void masquerade_begin(const struct session4_key *key, struct session4_entry *s,
+					     const struct reply4_key *reply_key, __u32 now)
+{
+	struct session_life life = {
+		.seen = now,
+		.state = key->proto == IPPROTO_TCP ? SESSION_OPENING : SESSION_ESTABLISHED,
+	};
+	struct reply4_entry *r;
+
+	session_life_store(&s->life, life);
+	r = bpf_map_lookup_elem(&fo_replies4, reply_key);
+	if (r)
+		session_life_store(&r->life, life);
 }
 
 /*
@@ -106,7 +122,7 @@ __noinline int masquerade_open(struct __sk_buff *skb, const struct session4_requ
 	s->uplink = req->uplink;
 	s->outside_port = reply_key.outside_port;
 	s->mtu = up->mtu;
-	session_life_store(&s->life, reply.life);
+	masquerade_begin(&key, s, &reply_key, reply.life.seen);
 	return REASON_NONE;
 }
 
@@ -121,8 +137,12 @@ static __always_inline enum reason masquerade_make(struct __sk_buff *skb, const 
 	return reason;
 }
 
-/* The live session of the packet, or NULL. *stale: the first packet in a second, the time to look at the route again. */
-static __always_inline struct session4_entry *masquerade_find(const struct pkt *p, const struct session4_key *key, bool *stale)
+/*
+ * The live session of a packet from the inside behind endpoint, or NULL. *stale: the first packet in a second, the time to look at
+ * the route again.
+ */
+static __always_inline struct session4_entry *masquerade_find(const struct pkt *p, const struct session4_key *key, __u32 endpoint,
+							      bool *stale)
 {
 	struct session4_entry *s = bpf_map_lookup_elem(&fo_sessions4, key);
 	struct session_life life;
@@ -132,35 +152,37 @@ static __always_inline struct session4_entry *masquerade_find(const struct pkt *
 		return NULL;
 	now = session_now();
 	life = session_life_load(&s->life);
-	if (!session_is_live(life, key->proto, now) || !session4_touch(key, s, life, p->tcp_flags, true, now))
+	if (!session_is_live(life, key->proto, now) || !session4_touch(key, s, life, p->tcp_flags, endpoint, now))
 		return NULL;
-	*stale = life.seen != now || !addr4_load(s->next_hop);
+	*stale = (__s32)(now - life.seen) > 0 || !addr4_load(s->next_hop);
 	return s;
 }
 
-/* Does the uplink still have the address that the session is translated to? */
-static __always_inline bool masquerade_holds(const struct session4_entry *s, const struct uplink_entry *up)
-{
-	return up && addr4_load(up->source4) == addr4_load(s->outside);
-}
-
-/*
- * Follows the host's routing. A session stays with its uplink when the route moves to another one. False: the uplink, or its
- * address, is gone, and the session has ended.
- */
-static __always_inline bool masquerade_refresh(struct session4_entry *s, const struct route *route, const struct uplink_entry *up)
+/* Ends a session before its time; its entry can be made anew at once. */
+static __always_inline void masquerade_end(struct session4_entry *s)
 {
 	struct session_life life = session_life_load(&s->life);
 
-	if (s->uplink == route->ifindex && masquerade_holds(s, up)) {
-		addr4_store(s->next_hop, route->next_hop);
+	if (life.state != SESSION_CLAIMED)
+		session_life_swap(&s->life, life, (struct session_life){ .seen = life.seen, .state = SESSION_DEAD });
+}
+
+/*
+ * Follows the host's routing. A session stays with its uplink as long as that has a route to the remote, and the address that the
+ * session is translated to. False: the session has ended.
+ */
+static __always_inline bool masquerade_refresh(const struct pkt *p, struct session4_entry *s, struct route route)
+{
+	struct uplink_entry *up = uplink_lookup(s->uplink);
+
+	if (route.ifindex != s->uplink)
+		route = uplink_route(p, s->uplink, BPF_FIB_LOOKUP_OUTPUT);
+	if (up && route.ifindex == s->uplink && addr4_load(up->source4) == addr4_load(s->outside)) {
+		addr4_store(s->next_hop, route.next_hop);
 		s->mtu = up->mtu;
 		return true;
 	}
-	if (s->uplink != route->ifindex && addr4_load(s->next_hop) && masquerade_holds(s, uplink_lookup(s->uplink)))
-		return true;
-	if (life.state != SESSION_CLAIMED)
-		session_life_swap(&s->life, life, (struct session_life){ .seen = life.seen, .state = SESSION_DEAD });
+	masquerade_end(s);
 	return false;
 }
 

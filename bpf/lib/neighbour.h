@@ -15,7 +15,7 @@ struct neighbour4_key {
 struct neighbour_entry {
 	__u8 mac[ETH_ALEN];
 	__u8 pad[2];
-	__u32 ifindex; /* of the host's end of the endpoint's pair; 0: the gateway */
+	__u32 ifindex; /* of the host's end of the endpoint's pair; the gateway's: of the bridge device */
 };
 
 /* The gateway's and the endpoints' addresses: what ARP is answered for. Written by control alone. */

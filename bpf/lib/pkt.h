@@ -32,12 +32,11 @@ struct pkt {
 	__u32 l4; /* offset of the transport header */
 
 	/* Set by pkt_parse_l4(). */
-	__u32 l4_len;	  /* octets of transport header, TCP options included */
-	__be16 sport;	  /* ICMP query: the identifier */
-	__be16 dport;	  /* ICMP query: 0 */
-	__u8 tcp_flags;	  /* the octet with FIN, SYN, RST, ACK; 0 unless TCP */
-	__u8 icmp_type;	  /* valid for ICMP */
-	bool udp_no_csum; /* UDP sent without a checksum stays so (RFC 768, RFC 3022 section 4.1) */
+	__u32 l4_len;	/* octets of transport header, TCP options included */
+	__be16 sport;	/* ICMP query: the identifier */
+	__be16 dport;	/* ICMP query: 0 */
+	__u8 tcp_flags; /* the octet with FIN, SYN, RST, ACK; 0 unless TCP */
+	__u8 icmp_type; /* valid for ICMP */
 };
 
 enum tcp_flag {
@@ -78,8 +77,10 @@ static __always_inline enum reason pkt_parse_ipv4(struct pkt *p)
 	struct iphdr *ip = pkt_at(p->skb, PKT_L3, sizeof(*ip));
 	__u32 header, total;
 
+	p->src = 0;
 	if (!ip)
 		return DROP_MALFORMED;
+	p->src = ip->saddr; /* before any doubt: whose a malformed packet is decides about it */
 	header = ip->ihl * 4;
 	total = bpf_ntohs(ip->tot_len);
 	if (!total && p->skb->gso_size)
@@ -91,7 +92,6 @@ static __always_inline enum reason pkt_parse_ipv4(struct pkt *p)
 	p->fragment = ip->frag_off & bpf_htons(IP_MF | IP_OFFSET);
 	p->first = !(ip->frag_off & bpf_htons(IP_OFFSET));
 	p->options = header > sizeof(*ip);
-	p->src = ip->saddr;
 	p->dst = ip->daddr;
 	p->l4 = PKT_L3 + header;
 	return REASON_NONE;
@@ -153,7 +153,7 @@ static __always_inline enum reason pkt_parse_udp(struct pkt *p)
 	p->sport = udp->source;
 	p->dport = udp->dest;
 	p->l4_len = sizeof(*udp);
-	p->udp_no_csum = !udp->check;
+
 	return REASON_NONE;
 }
 
@@ -180,7 +180,7 @@ static __always_inline enum reason pkt_parse_l4(struct pkt *p)
 	p->dport = 0;
 	p->tcp_flags = 0;
 	p->icmp_type = 0;
-	p->udp_no_csum = false;
+
 	switch (p->proto) {
 	case IPPROTO_TCP:
 		return pkt_parse_tcp(p);

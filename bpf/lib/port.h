@@ -32,10 +32,16 @@ static __always_inline __u32 port_hash(const struct session4_key *key)
 /* Ends the session that holds r, if it is over. True: r is claimed by us and free to be filled anew. */
 static __always_inline bool port_take(const struct reply4_key *reply_key, struct reply4_entry *r, __u32 now)
 {
-	struct session4_key key = reply4_session_key(reply_key, r);
 	struct session_life copy = session_life_load(&r->life);
-	struct session4_entry *s = bpf_map_lookup_elem(&fo_sessions4, &key);
+	struct session4_key key;
+	struct session4_entry *s;
 
+	if (copy.state == SESSION_CLAIMED)
+		return false;
+	/* Not before: should r change hands from here on, claiming it under the life that it had fails. */
+	asm volatile("" : : : "memory");
+	key = reply4_session_key(reply_key, r);
+	s = bpf_map_lookup_elem(&fo_sessions4, &key);
 	if (s) {
 		struct session_life life = session_life_load(&s->life);
 
@@ -71,22 +77,30 @@ static __always_inline bool port_is_host_socket(struct __sk_buff *skb, const str
 	return true;
 }
 
-/* Makes key's port that of the session fresh: 1, or 0 if it is taken. Global for the verifier's sake, as session4_collect(). */
-__noinline int port_try(struct __sk_buff *skb, const struct reply4_key *key, const struct reply4_entry *fresh)
+/*
+ * Makes wanted's port that of the session mine: 1, or 0 if it is taken. The entry stays SESSION_CLAIMED until the session is
+ * whole. Global for the verifier's sake, as session4_collect(); the copies are for kernels before 6.4, whose map helpers take
+ * keys and values from the stack but not from a global function's arguments.
+ */
+__noinline int port_try(struct __sk_buff *skb, const struct reply4_key *wanted, const struct reply4_entry *mine)
 {
-	struct reply4_entry *r;
+	struct reply4_entry fresh, *r;
+	struct reply4_key key;
 
-	if (!key || !fresh || port_is_host_socket(skb, key))
+	if (!wanted || !mine)
 		return 0;
-	if (!bpf_map_update_elem(&fo_replies4, key, fresh, BPF_NOEXIST))
+	key = *wanted;
+	fresh = *mine;
+	if (port_is_host_socket(skb, &key))
+		return 0;
+	if (!bpf_map_update_elem(&fo_replies4, &key, &fresh, BPF_NOEXIST))
 		return 1;
-	r = bpf_map_lookup_elem(&fo_replies4, key);
-	if (!r || !port_take(key, r, fresh->life.seen))
+	r = bpf_map_lookup_elem(&fo_replies4, &key);
+	if (!r || !port_take(&key, r, fresh.life.seen))
 		return 0;
-	addr4_store(r->inside, addr4_load(fresh->inside));
-	r->inside_port = fresh->inside_port;
-	r->endpoint = fresh->endpoint;
-	session_life_store(&r->life, fresh->life);
+	addr4_store(r->inside, addr4_load(fresh.inside));
+	r->inside_port = fresh.inside_port;
+	r->endpoint = fresh.endpoint;
 	return 1;
 }
 

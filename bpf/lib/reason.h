@@ -18,27 +18,27 @@ enum reason {
 	FORWARD_ICMP_IN,  /* ICMP error about a session, translated back, to an endpoint */
 	ANSWER_ARP,	  /* ARP request answered */
 
-	PASS_HOST,	  /* for the host itself: its gateway address or another of its addresses */
-	PASS_BROADCAST,	  /* broadcast or multicast frame: the bridge floods it */
-	PASS_UNKNOWN_MAC, /* unicast frame to a MAC that is no endpoint's: the bridge decides */
-	PASS_ETHERTYPE,	  /* neither IPv4 nor ARP */
-	PASS_FRAGMENT,	  /* IPv4 fragment that is routed */
-	PASS_OPTIONS,	  /* IPv4 options on a routed packet */
-	PASS_PROTOCOL,	  /* IP protocol without ports, routed */
-	PASS_TTL,	  /* TTL runs out here: the stack answers */
-	PASS_MTU,	  /* larger than the uplink takes: the stack fragments or answers */
-	PASS_ROUTE,	  /* the route leads neither to an uplink nor to the host */
-	PASS_ROUTED,	  /* network without masquerade: the stack routes */
-	PASS_NO_SESSION,  /* from an uplink, belongs to no session: the host's own traffic */
-	PASS_OWN,	  /* to an uplink, not from inside: the host's own traffic */
-	PASS_TRANSLATED,  /* to an uplink, translated by flyover before */
-	PASS_ICMP,	  /* to an uplink, the host's ICMP error about a translated packet, its quotation translated */
-	PASS_TO_UPLINK,	  /* to an uplink by way of the stack, translated here */
+	PASS_HOST,	 /* for the host itself: its gateway address or another of its addresses */
+	PASS_BROADCAST,	 /* broadcast or multicast frame: the bridge floods it */
+	PASS_ETHERTYPE,	 /* neither IPv4 nor ARP */
+	PASS_FRAGMENT,	 /* IPv4 fragment that is routed */
+	PASS_OPTIONS,	 /* IPv4 options on a routed packet */
+	PASS_PROTOCOL,	 /* IP protocol without ports, routed */
+	PASS_TTL,	 /* TTL runs out here: the stack answers */
+	PASS_MTU,	 /* larger than the uplink takes: the stack fragments or answers */
+	PASS_ROUTE,	 /* to another network of this host: the stack routes */
+	PASS_ROUTED,	 /* network without masquerade: the stack routes */
+	PASS_NO_SESSION, /* from an uplink, belongs to no session: the host's own traffic */
+	PASS_OWN,	 /* to an uplink, not from inside: the host's own traffic */
+	PASS_TRANSLATED, /* to an uplink, translated by flyover before */
+	PASS_ICMP,	 /* to an uplink, the host's ICMP error about a translated packet, its quotation translated */
+	PASS_TO_UPLINK,	 /* to an uplink by way of the stack, translated here */
 
 	DROP_NOT_ENDPOINT,  /* the interface is no endpoint's */
 	DROP_MALFORMED,	    /* truncated or inconsistent Ethernet or IPv4 header */
 	DROP_TRANSPORT,	    /* truncated TCP, UDP or ICMP header */
 	DROP_VLAN,	    /* VLAN tag or LLC/SNAP: would hide the addresses from the source guard */
+	DROP_UNKNOWN_MAC,   /* unicast frame to a MAC that is nobody's on the network */
 	DROP_SOURCE_MAC,    /* source MAC is not the endpoint's */
 	DROP_SOURCE_IPV4,   /* IPv4 source is not the endpoint's */
 	DROP_IPV6,	    /* the endpoint has no IPv6 address */
@@ -48,6 +48,7 @@ enum reason {
 	DROP_ARP_TARGET,    /* nobody on the network has the address asked for */
 	DROP_ARP_REPLY,	    /* ARP reply to anybody but the host */
 	DROP_NO_ENDPOINT,   /* the session's endpoint is gone, or its address has another owner */
+	DROP_ROUTE,	    /* the host's route leads to an interface that is no uplink: it would show inside addresses */
 	DROP_NO_UPLINK,	    /* the session's uplink is gone */
 	DROP_UNSOLICITED,   /* from an uplink to an inside address, and no reply */
 	DROP_NO_PORT,	    /* no free outside port towards this remote */

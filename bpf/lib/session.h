@@ -129,7 +129,8 @@ static __always_inline __u32 session_timeout(__u8 proto, enum session_state stat
 /* May a packet use the session? */
 static __always_inline bool session_is_live(struct session_life life, __u8 proto, __u32 now)
 {
-	return life.state > SESSION_CLAIMED && now - life.seen <= session_timeout(proto, life.state);
+	/* Another CPU may have seen a packet after our clock was read: its age is below zero. */
+	return life.state > SESSION_CLAIMED && (__s32)(now - life.seen) <= (__s32)session_timeout(proto, life.state);
 }
 
 /* May the entry be ended or reused? Not the opposite of live: a claimed entry is neither. */
@@ -143,6 +144,8 @@ static __always_inline enum session_state session_next(enum session_state state,
 {
 	enum session_state mine = from_inside ? SESSION_FIN_OUT : SESSION_FIN_IN;
 
+	if (state == SESSION_RESET && !from_inside) /* the outside cannot prolong what it has reset */
+		return state;
 	if (flags & TCP_RST)
 		return state == SESSION_CLOSED ? state : SESSION_RESET;
 	if (flags & TCP_SYN) {
@@ -155,6 +158,8 @@ static __always_inline enum session_state session_next(enum session_state state,
 			return state == mine ? state : SESSION_CLOSED;
 		return state == SESSION_CLOSED ? state : mine;
 	}
+	if (state == SESSION_OPENING && !from_inside && (flags & TCP_ACK)) /* picked up in the middle of a connection */
+		return SESSION_ESTABLISHED;
 	return state == SESSION_RESET && from_inside ? SESSION_ESTABLISHED : state;
 }
 
@@ -251,36 +256,49 @@ static __always_inline bool reply4_belongs(const struct reply4_entry *r, const s
 	return addr4_load(r->inside) == addr4_load(key->inside) && r->inside_port == key->inside_port;
 }
 
-/* Brings the copy of the session's life in its index entry up to date. */
+/*
+ * Brings the session's index entry up to date: the copy of its life, and, unless endpoint is 0, where its inside is now. An
+ * entry that changes hands meanwhile keeps what its next owner says.
+ */
 static __always_inline void session4_publish(const struct session4_key *key, const struct session4_entry *s,
-					     struct session_life life)
+					     struct session_life life, __u32 endpoint)
 {
 	struct reply4_key reply_key = session4_reply_key(key, s);
 	struct reply4_entry *r = bpf_map_lookup_elem(&fo_replies4, &reply_key);
+	struct session_life was;
 
-	if (r && reply4_belongs(r, key))
-		session_life_store(&r->life, life);
+	if (!r)
+		return;
+	was = session_life_load(&r->life);
+	if (was.state == SESSION_CLAIMED || !reply4_belongs(r, key))
+		return;
+	if (endpoint)
+		r->endpoint = endpoint;
+	session_life_swap(&r->life, was, life);
 }
 
 /*
- * Notes a packet of a live session. False: the session ended under our hands. Written at most once a second, and at a change of
- * state; only what comes from inside keeps a session alive (RFC 4787 REQ-6).
+ * Notes a packet of a live session, from the inside behind endpoint or, if that is 0, from outside. False: the session ended
+ * under our hands. Written at most once a second, and at a change of state; only what comes from inside keeps a session alive
+ * (RFC 4787 REQ-6), and a new state gets its whole time.
  */
 static __always_inline bool session4_touch(const struct session4_key *key, struct session4_entry *s, struct session_life was,
-					   __u8 flags, bool from_inside, __u32 now)
+					   __u8 flags, __u32 endpoint, __u32 now)
 {
 	struct session_life becomes = was;
 
+	if (was.state <= SESSION_CLAIMED)
+		return false;
 	if (key->proto == IPPROTO_TCP)
-		becomes.state = session_next(was.state, flags, from_inside);
-	if (from_inside)
+		becomes.state = session_next(was.state, flags, endpoint);
+	if ((endpoint || becomes.state != was.state) && (__s32)(now - was.seen) > 0)
 		becomes.seen = now;
 	if (becomes.state == was.state && becomes.seen == was.seen)
 		return true;
 	if (!session_life_swap(&s->life, was, becomes))
 		/* Lost to another packet of the same session, which noted as much, or to its end. */
 		return session_is_live(session_life_load(&s->life), key->proto, now);
-	session4_publish(key, s, becomes);
+	session4_publish(key, s, becomes, endpoint);
 	return true;
 }
 
@@ -290,8 +308,15 @@ static __always_inline void session4_unindex(const struct session4_key *key, con
 	struct reply4_key reply_key = session4_reply_key(key, s);
 	struct reply4_entry *r = bpf_map_lookup_elem(&fo_replies4, &reply_key);
 
-	if (r && reply4_belongs(r, key) && session_claim(&r->life, session_life_load(&r->life)))
+	if (!r || !reply4_belongs(r, key))
+		return;
+	/* Only a packet that publishes a life can be in between, and it does so once. */
+	for (int i = 0; i < 4; i++) {
+		if (!session_claim(&r->life, session_life_load(&r->life)))
+			continue;
 		bpf_map_delete_elem(&fo_replies4, &reply_key);
+		return;
+	}
 }
 
 /*

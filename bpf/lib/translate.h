@@ -50,7 +50,8 @@ static __always_inline void translate_l4_csum(const struct pkt *p, __be32 old, _
 	}
 	at = p->l4 + (p->proto == IPPROTO_TCP ? offsetof(struct tcphdr, check) : offsetof(struct udphdr, check));
 	bpf_l4_csum_replace(p->skb, at, old, new, BPF_F_PSEUDO_HDR | zero_is_none | 4);
-	bpf_l4_csum_replace(p->skb, at, old_port, new_port, zero_is_none | 2);
+	if (old_port != new_port)
+		bpf_l4_csum_replace(p->skb, at, old_port, new_port, zero_is_none | 2);
 }
 
 /* The IP header: one address, and the TTL less hops. */

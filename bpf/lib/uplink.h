@@ -70,21 +70,24 @@ struct route {
 };
 
 /*
- * The host's routing decides, asked as for a packet that arrived on the bridge device. A missing neighbour is no obstacle:
- * bpf_redirect_neigh resolves it and holds the packet meanwhile.
+ * The host's routing decides, asked as for a packet that arrived on ifindex, or, with BPF_FIB_LOOKUP_OUTPUT, for one that is to
+ * leave by it. A missing neighbour is no obstacle: bpf_redirect_neigh resolves it and holds the packet meanwhile. A next hop of
+ * the other address family is left to the stack.
  */
-static __always_inline struct route uplink_route(const struct pkt *p, __u32 bridge)
+static __always_inline struct route uplink_route(const struct pkt *p, __u32 ifindex, __u32 flags)
 {
 	struct bpf_fib_lookup fib = {
 		.family = AF_INET,
 		.l4_protocol = p->proto,
-		.ifindex = bridge,
+		.ifindex = ifindex,
 		.ipv4_src = p->src,
 		.ipv4_dst = p->dst,
 	};
 	struct route r = {};
-	long ret = bpf_fib_lookup(p->skb, &fib, sizeof(fib), 0);
+	long ret = bpf_fib_lookup(p->skb, &fib, sizeof(fib), flags);
 
+	if (fib.family != AF_INET)
+		return r;
 	if (ret == BPF_FIB_LKUP_RET_SUCCESS || ret == BPF_FIB_LKUP_RET_NO_NEIGH || ret == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
 		r.ifindex = fib.ifindex;
 		r.next_hop = fib.ipv4_dst;

@@ -17,9 +17,15 @@ type Attachment struct {
 	Hook   loader.Hook
 	// Build that the program is of.
 	Build string
+	// KeepQdisc says that the interface had a clsact qdisc before us, which stays.
+	KeepQdisc bool
 }
 
-var _ reconcile.Lingerer = (*Attachment)(nil)
+var (
+	_ reconcile.Lingerer  = (*Attachment)(nil)
+	_ reconcile.Preparer  = (*Attachment)(nil)
+	_ reconcile.Inheritor = (*Attachment)(nil)
+)
 
 // Kind returns "attachment".
 func (*Attachment) Kind() string { return "attachment" }
@@ -48,6 +54,23 @@ func (a *Attachment) Observe(bool) (reconcile.Observation, error) {
 	return reconcile.Observation{Status: reconcile.Different, Detail: "program of another build"}, nil
 }
 
+// Prepare implements reconcile.Preparer.
+func (a *Attachment) Prepare() error {
+	index, err := ifindexOf(a.Device)
+	if err != nil || index == 0 || a.Hook != loader.Clsact {
+		return err
+	}
+	a.KeepQdisc, err = loader.HasClsact(int(index))
+	return err
+}
+
+// Inherit implements reconcile.Inheritor.
+func (a *Attachment) Inherit(owned reconcile.Resource) {
+	if was, ok := owned.(*Attachment); ok {
+		a.KeepQdisc = was.KeepQdisc
+	}
+}
+
 // Apply implements reconcile.Resource. A program of ours there is replaced in one step.
 func (a *Attachment) Apply() error {
 	index, err := mustIfindexOf(a.Device)
@@ -66,5 +89,8 @@ func (a *Attachment) Remove() error {
 	if index == 0 { // the kernel has detached it; the pin of a link may be left
 		return pins.RemoveDefunctLinks()
 	}
-	return pins.Detach(a.Hook, int(index), a.Point)
+	if err := pins.Detach(a.Hook, int(index), a.Point); err != nil || a.Hook != loader.Clsact || a.KeepQdisc {
+		return err
+	}
+	return loader.RemoveEmptyClsact(int(index))
 }

@@ -107,6 +107,26 @@ func (e entry[K, V]) remove() error {
 	return err
 }
 
+// removeWhere removes every entry of the map that the condition is true of.
+func (e entry[K, V]) removeWhere(condition func(K, V) bool) error {
+	err := e.with(func(t *loader.Table[K, V]) error {
+		var keys []K
+		err := t.Each(func(k K, v V) {
+			if condition(k, v) {
+				keys = append(keys, k)
+			}
+		})
+		for _, k := range keys {
+			err = errors.Join(err, t.Delete(k))
+		}
+		return err
+	})
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 // observeRows is Same if all rows are, Absent if none is there, Different otherwise.
 func observeRows(rows []row) (reconcile.Observation, error) {
 	count := map[reconcile.Status]int{}
@@ -147,11 +167,11 @@ func removeRows(rows []row) error {
 	return errors.Join(errs...)
 }
 
-// neighbourRow is what ARP is answered with.
-func neighbourRow(network uint32, addr [4]byte, mac [6]byte) row {
+// neighbourRow is whose an address is: what ARP is answered with, and, for the slow path, the interface that it is behind.
+func neighbourRow(network uint32, addr [4]byte, mac [6]byte, ifindex uint32) row {
 	return entry[bpf.DatapathNeighbour4Key, bpf.DatapathNeighbourEntry]{
 		table: bpf.DatapathMapFoNeighbours4,
 		key:   bpf.DatapathNeighbour4Key{Network: network, Addr: addr},
-		value: bpf.DatapathNeighbourEntry{Mac: mac},
+		value: bpf.DatapathNeighbourEntry{Mac: mac, Ifindex: ifindex},
 	}
 }

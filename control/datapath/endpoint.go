@@ -50,7 +50,7 @@ func (e *Endpoint) rows(index uint32) []row {
 			bpf.DatapathFdbKey{Network: e.Network, Mac: e.MAC},
 			bpf.DatapathFdbEntry{Ifindex: index, Endpoint: e.Number},
 		},
-		neighbourRow(e.Network, e.Address.As4(), e.MAC),
+		neighbourRow(e.Network, e.Address.As4(), e.MAC, index),
 	}
 }
 

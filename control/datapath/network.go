@@ -3,6 +3,7 @@
 package datapath
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 
@@ -45,7 +46,7 @@ func (n *Network) rows() ([]row, error) {
 	}
 	rows := []row{
 		entry[uint32, bpf.DatapathNetworkEntry]{bpf.DatapathMapFoNetworks, n.Number, n.entry(bridge)},
-		neighbourRow(n.Number, n.Gateway.As4(), n.GatewayMAC),
+		neighbourRow(n.Number, n.Gateway.As4(), n.GatewayMAC, bridge),
 	}
 	if !n.Masquerade {
 		return rows, nil
@@ -81,20 +82,32 @@ func (n *Network) Observe(bool) (reconcile.Observation, error) {
 	return observeRows(rows)
 }
 
-// Apply implements reconcile.Resource.
+// Apply implements reconcile.Resource. What the network was before stays until it is known as what it is.
 func (n *Network) Apply() error {
 	rows, err := n.rows()
 	if err != nil {
 		return err
 	}
-	return putRows(rows)
+	return errors.Join(putRows(rows), n.forget(n.Subnet, n.Gateway, n.Masquerade))
 }
 
-// Remove implements reconcile.Resource.
+// Remove implements reconcile.Resource. It goes by the network's number, since it may have had other subnets and gateways.
 func (n *Network) Remove() error {
-	rows, err := n.rows()
-	if err != nil {
-		return err
-	}
-	return removeRows(rows)
+	entry := entry[uint32, bpf.DatapathNetworkEntry]{table: bpf.DatapathMapFoNetworks, key: n.Number}
+	return errors.Join(n.forget(netip.Prefix{}, netip.Addr{}, false), entry.remove())
+}
+
+// forget removes the subnets and gateways of the network's number, but for these.
+func (n *Network) forget(subnet netip.Prefix, gateway netip.Addr, masquerade bool) error {
+	subnets := entry[bpf.DatapathSubnet4Key, bpf.DatapathSubnetEntry]{table: bpf.DatapathMapFoSubnets4}
+	neighbours := entry[bpf.DatapathNeighbour4Key, bpf.DatapathNeighbourEntry]{table: bpf.DatapathMapFoNeighbours4}
+	return errors.Join(
+		subnets.removeWhere(func(k bpf.DatapathSubnet4Key, v bpf.DatapathSubnetEntry) bool {
+			prefix := netip.PrefixFrom(netip.AddrFrom4(k.Addr), int(k.PrefixLen))
+			return v.Network == n.Number && !(masquerade && prefix == subnet)
+		}),
+		neighbours.removeWhere(func(k bpf.DatapathNeighbour4Key, v bpf.DatapathNeighbourEntry) bool {
+			return k.Network == n.Number && v.Mac == n.GatewayMAC && netip.AddrFrom4(k.Addr) != gateway
+		}),
+	)
 }
