@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
@@ -84,7 +85,7 @@ func specification() (*ebpf.CollectionSpec, error) {
 		spec.Programs[string(at)].Name = name
 	}
 	for name, m := range spec.Maps {
-		if len(name) > 3 && name[:3] == "fo_" {
+		if strings.HasPrefix(name, "fo_") { // all but .rodata, which the library freezes by that name
 			m.Pinning = ebpf.PinByName
 		}
 	}
