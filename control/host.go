@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"flyover/control/config"
 	"flyover/control/datapath"
@@ -29,6 +30,8 @@ type Host struct {
 	Hook string
 	// Done, if not nil, is told of each step that has been taken.
 	Done func(reconcile.Op)
+	// Warn, if not nil, is told what works less than the configuration may mean.
+	Warn func(string)
 }
 
 // Up makes the host as the configuration says and returns the steps that it took: none if it was so already. When it returns an
@@ -56,6 +59,9 @@ func (h Host) Up(ctx context.Context, cfg *config.Config) (reconcile.Plan, error
 
 // Plan returns the steps that Up would take first, and takes none.
 func (h Host) Plan(cfg *config.Config) (reconcile.Plan, error) {
+	if os.Geteuid() != 0 {
+		return nil, ErrPrivilege
+	}
 	owned, err := state.Read(state.Dir, decode)
 	if err != nil {
 		return nil, err
@@ -117,6 +123,9 @@ func (h Host) want(cfg *config.Config, owned []reconcile.Resource) ([]reconcile.
 	in, err := look(cfg, h.Hook, h.Version)
 	if err != nil {
 		return nil, err
+	}
+	if len(in.uplinks) == 0 && h.Warn != nil && slices.ContainsFunc(cfg.Networks, func(n config.Network) bool { return n.Masquerade }) {
+		h.Warn("no uplink: this host has no default route, and the configuration names none; run up again when there is one")
 	}
 	return want(cfg, in, numbersOf(owned)), nil
 }

@@ -5,6 +5,7 @@ package control
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
@@ -76,6 +77,9 @@ type DriftStatus struct {
 
 // Status looks at the host and changes nothing.
 func (h Host) Status() (*Status, error) {
+	if os.Geteuid() != 0 {
+		return nil, ErrPrivilege
+	}
 	owned, err := state.Read(state.Dir, decode)
 	if err != nil {
 		return nil, err
@@ -84,7 +88,8 @@ func (h Host) Status() (*Status, error) {
 		Up: len(owned) > 0, Networks: []NetworkStatus{}, Uplinks: []UplinkStatus{}, Reasons: []ReasonStatus{}, Drift: []DriftStatus{},
 	}
 	s.Networks, s.Uplinks = describe(owned, s.Networks, s.Uplinks)
-	if err := s.count(owned); err != nil {
+	// Missing maps: no eBPF datapath, or one that a crash left half made, which the drift shows.
+	if err := s.count(owned); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	return s, s.compare(owned)
@@ -148,9 +153,6 @@ func network(nets []NetworkStatus, name string) *NetworkStatus {
 func (s *Status) count(owned []reconcile.Resource) error {
 	pins := loader.NewPins(loader.BPFFS)
 	reasons, err := pins.Reasons()
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ package loader
 
 import (
 	"errors"
+	"os"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -19,8 +20,12 @@ type Feature struct {
 	Use string `json:"use"`
 }
 
-// Features asks the running kernel. It needs root; without, each answer says so.
+// Features asks the running kernel. The kernel answers root alone; for others each answer says so.
 func Features() []Feature {
+	found := found
+	if os.Geteuid() != 0 {
+		found = func(error) string { return "unknown without root" }
+	}
 	helper := func(fn asm.BuiltinFunc) error { return features.HaveProgramHelper(ebpf.SchedCLS, fn) }
 	return []Feature{
 		{"tcx", found(probeTCX()), "attaching by links (6.6); else clsact"},

@@ -11,7 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
@@ -28,14 +28,34 @@ func Build(version string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// HasPrograms says whether the generation build is pinned, whole.
-func (p Pins) HasPrograms(build string) bool {
+// Whole says whether the generation build is pinned with every program and every map.
+func (p Pins) Whole(build string) bool {
+	var pinned []string
 	for _, at := range Points() {
-		if _, err := os.Stat(p.Program(build, at)); err != nil {
-			return false
-		}
+		pinned = append(pinned, p.Program(build, at))
 	}
-	return true
+	for _, name := range mapNames {
+		pinned = append(pinned, p.Map(name))
+	}
+	return !slices.ContainsFunc(pinned, func(pin string) bool {
+		_, err := os.Stat(pin)
+		return err != nil
+	})
+}
+
+// mapNames are the maps that are pinned.
+var mapNames = []string{
+	bpf.DatapathMapFoEndpoints,
+	bpf.DatapathMapFoExpiry,
+	bpf.DatapathMapFoFdb,
+	bpf.DatapathMapFoNeighbours4,
+	bpf.DatapathMapFoNetworks,
+	bpf.DatapathMapFoReasons,
+	bpf.DatapathMapFoReplies4,
+	bpf.DatapathMapFoSessions4,
+	bpf.DatapathMapFoSubnets4,
+	bpf.DatapathMapFoTraffic,
+	bpf.DatapathMapFoUplinks,
 }
 
 // Generations lists the builds that have a pinned program.
@@ -84,10 +104,8 @@ func specification() (*ebpf.CollectionSpec, error) {
 	for at, name := range kernelNames {
 		spec.Programs[string(at)].Name = name
 	}
-	for name, m := range spec.Maps {
-		if strings.HasPrefix(name, "fo_") { // all but .rodata, which the library freezes by that name
-			m.Pinning = ebpf.PinByName
-		}
+	for _, name := range mapNames { // all but .rodata, which the library freezes by that name
+		spec.Maps[name].Pinning = ebpf.PinByName
 	}
 	version, err := features.LinuxVersionCode()
 	if err != nil {
@@ -134,13 +152,19 @@ func (p Pins) Unload(build string) error {
 	return nil
 }
 
-// RemoveMaps removes the pins of the maps, and with the last program what they hold.
-func (p Pins) RemoveMaps() error {
-	if err := os.RemoveAll(p.Maps()); err != nil {
-		return fmt.Errorf("remove maps: %w", err)
+// Remove removes everything that is pinned: programs, maps with what they hold, and links, which detaches their programs.
+func (p Pins) Remove() error {
+	if err := os.RemoveAll(p.root); err != nil {
+		return fmt.Errorf("remove pins: %w", err)
 	}
-	p.removeEmpty(p.root)
+	p.removeEmpty(p.top)
 	return nil
+}
+
+// Exist says whether anything is pinned.
+func (p Pins) Exist() bool {
+	_, err := os.Stat(p.root)
+	return err == nil
 }
 
 // explainLoad adds to a load error what a user can do about it.

@@ -124,25 +124,6 @@ func probeTCX() error {
 
 // RemoveDefunctLinks removes the pins of links whose interface has gone.
 func (p Pins) RemoveDefunctLinks() error {
-	return p.eachLink(func(ifindex int, at Point) error {
-		l, err := tcx{pins: p}.open(ifindex, at)
-		if errors.Is(err, ErrNotAttached) {
-			p.removeEmpty(filepath.Dir(p.link(ifindex, at)))
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return l.Close()
-	})
-}
-
-// RemoveLinks removes the pins of all links, which detaches their programs.
-func (p Pins) RemoveLinks() error {
-	return p.eachLink(func(ifindex int, at Point) error { return tcx{pins: p}.detach(ifindex, at) })
-}
-
-func (p Pins) eachLink(do func(ifindex int, at Point) error) error {
 	dirs, err := os.ReadDir(p.links())
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("list links: %w", err)
@@ -154,8 +135,20 @@ func (p Pins) eachLink(do func(ifindex int, at Point) error) error {
 			continue
 		}
 		for _, at := range Points() {
-			errs = append(errs, do(ifindex, at))
+			errs = append(errs, p.removeDefunct(ifindex, at))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (p Pins) removeDefunct(ifindex int, at Point) error {
+	l, err := tcx{pins: p}.open(ifindex, at)
+	if errors.Is(err, ErrNotAttached) {
+		p.removeEmpty(filepath.Dir(p.link(ifindex, at)))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return l.Close()
 }

@@ -296,6 +296,14 @@ static __always_inline enum reason forward_slow_session(struct pkt *p, __u32 net
 	return masquerade_make(p->skb, &req, s);
 }
 
+/* Did the packet come from where its inside source is: off the network's bridge, or from the host itself? */
+static __always_inline bool forward_came_from(const struct pkt *p, __u32 network)
+{
+	struct network_entry *net = network_lookup(network);
+
+	return net && (!p->skb->ingress_ifindex || p->skb->ingress_ifindex == net->bridge);
+}
+
 /* A packet from inside that the stack has routed to an uplink: translated here, or it does not leave. */
 static __always_inline enum reason forward_slow(struct pkt *p, __u32 network)
 {
@@ -303,6 +311,8 @@ static __always_inline enum reason forward_slow(struct pkt *p, __u32 network)
 	enum reason reason;
 	bool mine;
 
+	if (!forward_came_from(p, network))
+		return DROP_SOURCE_IPV4;
 	if (p->fragment)
 		return DROP_FRAGMENT;
 	reason = pkt_parse_l4(p);

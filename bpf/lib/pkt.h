@@ -29,7 +29,8 @@ struct pkt {
 	bool options;
 	__be32 src;
 	__be32 dst;
-	__u32 l4; /* offset of the transport header */
+	__u32 l4;  /* offset of the transport header */
+	__u32 end; /* offset behind the IP packet; a short frame's padding comes after */
 
 	/* Set by pkt_parse_l4(). */
 	__u32 l4_len;	/* octets of transport header, TCP options included */
@@ -94,6 +95,7 @@ static __always_inline enum reason pkt_parse_ipv4(struct pkt *p)
 	p->options = header > sizeof(*ip);
 	p->dst = ip->daddr;
 	p->l4 = PKT_L3 + header;
+	p->end = PKT_L3 + total;
 	return REASON_NONE;
 }
 
@@ -135,7 +137,7 @@ static __always_inline enum reason pkt_parse_tcp(struct pkt *p)
 {
 	struct tcphdr *tcp = pkt_at(p->skb, p->l4, sizeof(*tcp));
 
-	if (!tcp)
+	if (!tcp || p->l4 + sizeof(*tcp) > p->end)
 		return DROP_TRANSPORT;
 	p->sport = tcp->source;
 	p->dport = tcp->dest;
@@ -148,7 +150,7 @@ static __always_inline enum reason pkt_parse_udp(struct pkt *p)
 {
 	struct udphdr *udp = pkt_at(p->skb, p->l4, sizeof(*udp));
 
-	if (!udp)
+	if (!udp || p->l4 + sizeof(*udp) > p->end)
 		return DROP_TRANSPORT;
 	p->sport = udp->source;
 	p->dport = udp->dest;
@@ -161,7 +163,7 @@ static __always_inline enum reason pkt_parse_icmp(struct pkt *p)
 {
 	struct icmphdr *icmp = pkt_at(p->skb, p->l4, sizeof(*icmp));
 
-	if (!icmp)
+	if (!icmp || p->l4 + sizeof(*icmp) > p->end)
 		return DROP_TRANSPORT;
 	p->l4_len = sizeof(*icmp);
 	p->icmp_type = icmp->type;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * port.h - which outside port does a session get? The source port if it is free, else a full-cycle stride over the uplink's
- * range whose start and step come from a keyed hash (RFC 6056): no clustering, and no two tries at one port. Inserting into
+ * range whose start and step come from a keyed hash (RFC 6056): no clustering, and every port has its turn. Inserting into
  * fo_replies4 is test and claim in one; entries whose session is over are taken over in place.
  */
 #ifndef FLYOVER_PORT_H
@@ -11,7 +11,7 @@
 #include "session.h"
 #include "uplink.h"
 
-/* Steps before a session is refused. At least half of them fall into the range. */
+/* Ports tried before a session is refused. */
 #define PORT_TRIES 128
 
 /* Key of the hash, random for each load, so that ports cannot be told from outside. */
@@ -121,16 +121,14 @@ __noinline int port_claim(struct __sk_buff *skb, struct reply4_key *key, const s
 		if (port_try(skb, key, fresh))
 			return 1;
 	}
-	/* The next power of two, less one: any odd step visits all its residues, those outside the range are passed over. */
+	/* The next power of two, less one: any odd step visits all its residues. Those past the range are folded into it. */
 	mask |= mask >> 1;
 	mask |= mask >> 2;
 	mask |= mask >> 4;
 	mask |= mask >> 8;
 	for (int i = 0; i < PORT_TRIES; i++) {
 		at = (at + step) & mask;
-		if (at >= span)
-			continue;
-		key->outside_port = bpf_htons(first + at);
+		key->outside_port = bpf_htons(first + (at < span ? at : at - span));
 		if (port_try(skb, key, fresh))
 			return 1;
 	}

@@ -61,6 +61,10 @@ enum reason {
 	REASON_COUNT, /* how many there are; no reason itself */
 };
 
+/* Size of the map: with room, so that a newer build's reasons fit into the map that is there. */
+#define REASONS_MAX 128
+_Static_assert(REASON_COUNT <= REASONS_MAX, "fo_reasons is full");
+
 /* First reason of each class. */
 enum {
 	REASON_PASS_FIRST = PASS_HOST,
@@ -93,7 +97,7 @@ _Static_assert(sizeof(struct reason_entry) == 8 + HOOK_COUNT * sizeof(struct tal
 /* Index: enum reason. Written by verdict() alone, read by `flyover status`. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, REASON_COUNT);
+	__uint(max_entries, REASONS_MAX);
 	__type(key, __u32);
 	__type(value, struct reason_entry);
 } fo_reasons SEC(".maps");

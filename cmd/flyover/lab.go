@@ -28,7 +28,7 @@ func newLab() *cobra.Command {
 		Long: `A lab is a throw-away host in private namespaces, with an uplink to a simulated outside: the host has
 203.0.113.2/24 on eth0, namespace "outside" has 203.0.113.1/24. The network is up in it. When the
 command ends, everything is gone; the real host is never touched.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	checkArgs(cmd)
@@ -61,7 +61,7 @@ func newLabShell() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "shell",
 		Short: "Open a shell in a lab",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			shell := os.Getenv("SHELL")
 			if shell == "" {
@@ -87,7 +87,10 @@ func (l *inLab) run(cmd *cobra.Command, command []string) error {
 	if err != nil {
 		return err
 	}
-	status, err := lab.Run(cmd.Context(), lab.Options{Command: command, Setup: func() error { return l.up(cfg) }})
+	status, err := lab.Run(cmd.Context(), lab.Options{Command: command, Setup: func() error { return l.up(cmd, cfg) }})
+	if cmd.Context().Err() != nil {
+		return statusError(exitInterrupted)
+	}
 	if err != nil {
 		return fmt.Errorf("lab: %w", err)
 	}
@@ -114,12 +117,16 @@ func (l *inLab) config() (*config.Config, error) {
 	return cfg, nil
 }
 
-func (l *inLab) up(cfg *config.Config) error {
+func (l *inLab) up(cmd *cobra.Command, cfg *config.Config) error {
 	if l.bare {
 		return nil
 	}
-	_, err := host(l.hook).Up(context.Background(), cfg)
+	h, err := host(cmd, l.hook)
 	if err != nil {
+		return err
+	}
+	h.Done = nil // the command's output is what the caller wants
+	if _, err := h.Up(context.Background(), cfg); err != nil {
 		return setupError{fmt.Errorf("up: %w", err)}
 	}
 	return nil

@@ -16,6 +16,8 @@ import (
 
 	"flyover/control"
 	"flyover/control/config"
+	"flyover/control/reconcile"
+	"flyover/loader"
 	"flyover/test/lab"
 )
 
@@ -23,8 +25,9 @@ import (
 const (
 	exitDone        = 0
 	exitFailed      = 1
-	exitUsage       = 2 // wrong usage or configuration
-	exitUnsupported = 3 // missing privilege or kernel feature
+	exitUsage       = 2   // wrong usage or configuration
+	exitUnsupported = 3   // missing privilege or kernel feature
+	exitInterrupted = 130 // ctrl-C in a lab, as a shell has it
 )
 
 // usageError is a mistake in the command line.
@@ -65,7 +68,7 @@ func exitStatus(err error) int {
 	case errors.As(err, &problems), errors.As(err, &usage):
 		return exitUsage
 	case errors.Is(err, control.ErrPrivilege), errors.Is(err, lab.ErrPrivilege), errors.Is(err, ebpf.ErrNotSupported),
-		errors.Is(err, unix.EPERM), errors.Is(err, unix.EROFS):
+		errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES), errors.Is(err, unix.EROFS):
 		return exitUnsupported
 	}
 	return exitFailed
@@ -88,7 +91,9 @@ Exit status: 0 done, 1 failed (the host is as before), 2 wrong usage or configur
 	})
 	root.AddCommand(newUp(), newDown(), newPlan(), newStatus(), newLab(), newVersion())
 	for _, c := range root.Commands() {
-		checkArgs(c)
+		if !c.HasSubCommands() { // those check their own
+			checkArgs(c)
+		}
 	}
 	root.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
@@ -114,18 +119,40 @@ func checkArgs(c *cobra.Command) {
 	}
 }
 
+// noArgs refuses arguments.
+func noArgs(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("argument %q is not expected", args[0])
+	}
+	return nil
+}
+
 // loadConfig reads the file, or the embedded default.
 func loadConfig(file string) (*config.Config, error) {
 	if file == "" {
 		return config.Default()
 	}
-	return config.Load(file)
+	cfg, err := config.Load(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, usageError{err}
+	}
+	return cfg, err
 }
 
 // host is this process's host as the flags and the environment describe it.
-func host(hook string) control.Host {
+func host(cmd *cobra.Command, hook string) (control.Host, error) {
 	if hook == "" {
 		hook = os.Getenv("FLYOVER_HOOK")
 	}
-	return control.Host{Version: version, Hook: hook}
+	switch loader.Hook(hook) {
+	case "", "auto", loader.TCX, loader.Clsact:
+	default:
+		return control.Host{}, usageError{fmt.Errorf("hook %q is unknown: give tcx, clsact or auto", hook)}
+	}
+	return control.Host{
+		Version: version,
+		Hook:    hook,
+		Done:    func(op reconcile.Op) { fmt.Fprintln(cmd.OutOrStdout(), op) },
+		Warn:    func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), "flyover: warning: "+text) },
+	}, nil
 }

@@ -18,9 +18,13 @@ func newStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show networks, endpoints, uplinks, counters and drift",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := host("").Status()
+			h, err := host(cmd, "")
+			if err != nil {
+				return err
+			}
+			s, err := h.Status()
 			if err != nil {
 				return fmt.Errorf("status: %w", err)
 			}

@@ -29,14 +29,16 @@ func newUp() *cobra.Command {
 		Long: `Makes the host as the configuration says: creates what is missing, changes what differs, removes what
 flyover made and the configuration no longer asks for. A second run changes nothing. If anything
 fails, what this run did is undone.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(f.file)
 			if err != nil {
 				return err
 			}
-			h := host(f.hook)
-			h.Done = func(op reconcile.Op) { fmt.Fprintln(cmd.OutOrStdout(), op) }
+			h, err := host(cmd, f.hook)
+			if err != nil {
+				return err
+			}
 			done, err := h.Up(cmd.Context(), cfg)
 			if err != nil {
 				return fmt.Errorf("up: %w", err)
@@ -55,10 +57,12 @@ func newDown() *cobra.Command {
 	return &cobra.Command{
 		Use:   "down",
 		Short: "Remove what flyover made, and only that",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			h := host("")
-			h.Done = func(op reconcile.Op) { fmt.Fprintln(cmd.OutOrStdout(), op) }
+			h, err := host(cmd, "")
+			if err != nil {
+				return err
+			}
 			done, err := h.Down()
 			if err != nil {
 				return fmt.Errorf("down: %w", err)
@@ -77,13 +81,17 @@ func newPlan() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan",
 		Short: "Print what `up` would do, and do nothing",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(f.file)
 			if err != nil {
 				return err
 			}
-			plan, err := host(f.hook).Plan(cfg)
+			h, err := host(cmd, f.hook)
+			if err != nil {
+				return err
+			}
+			plan, err := h.Plan(cfg)
 			if err != nil {
 				return fmt.Errorf("plan: %w", err)
 			}

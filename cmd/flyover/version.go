@@ -26,7 +26,7 @@ func newVersion() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Show the version and the kernel features found",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			doc := versionDocument{Version: version, Go: runtime.Version(), Kernel: kernelRelease(), Features: loader.Features()}
 			return out.print(cmd.OutOrStdout(), doc, func() {

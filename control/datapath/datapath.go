@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 
 	"flyover/bpf"
 	"flyover/control/reconcile"
@@ -54,6 +55,8 @@ func mustIfindexOf(name string) (uint32, error) {
 
 // row is one wanted entry of one map; a resource is a list of rows that are there together or not at all.
 type row interface {
+	// name of the map.
+	name() string
 	// observe compares the map's entry with the row.
 	observe() (reconcile.Status, error)
 	put() error
@@ -66,6 +69,8 @@ type entry[K, V comparable] struct {
 	key   K
 	value V
 }
+
+func (e entry[K, V]) name() string { return e.table }
 
 func (e entry[K, V]) with(use func(*loader.Table[K, V]) error) error {
 	t, err := loader.OpenTable[K, V](pins, e.table)
@@ -129,25 +134,28 @@ func (e entry[K, V]) removeWhere(condition func(K, V) bool) error {
 
 // observeRows is Same if all rows are, Absent if none is there, Different otherwise.
 func observeRows(rows []row) (reconcile.Observation, error) {
-	count := map[reconcile.Status]int{}
+	var same, absent int
+	var details []string
 	for _, r := range rows {
 		s, err := r.observe()
-		if err != nil {
+		switch {
+		case err != nil:
 			return reconcile.Observation{}, err
+		case s == reconcile.Same:
+			same++
+			continue
+		case s == reconcile.Absent:
+			absent++
 		}
-		count[s]++
+		details = append(details, fmt.Sprintf("entry of %s %s", r.name(), s))
 	}
 	switch len(rows) {
-	case count[reconcile.Same]:
+	case same:
 		return reconcile.Observation{Status: reconcile.Same}, nil
-	case count[reconcile.Absent]:
+	case absent:
 		return reconcile.Observation{}, nil
 	}
-	missing, changed := count[reconcile.Absent], count[reconcile.Different]
-	return reconcile.Observation{
-		Status: reconcile.Different,
-		Detail: fmt.Sprintf("of %d map entries %d missing, %d different", len(rows), missing, changed),
-	}, nil
+	return reconcile.Observation{Status: reconcile.Different, Detail: strings.Join(details, ", ")}, nil
 }
 
 func putRows(rows []row) error {

@@ -5,6 +5,7 @@ package datapath
 import (
 	"errors"
 	"slices"
+	"strings"
 
 	"flyover/control/reconcile"
 )
@@ -28,45 +29,44 @@ func (*Programs) Lingers() {}
 
 // Observe implements reconcile.Resource.
 func (p *Programs) Observe(bool) (reconcile.Observation, error) {
-	if pins.HasPrograms(p.Build) {
+	if pins.Whole(p.Build) {
 		return reconcile.Observation{Status: reconcile.Same}, nil
 	}
+	if !pins.Exist() {
+		return reconcile.Observation{}, nil
+	}
 	builds, err := pins.Generations()
-	if err != nil || len(builds) == 0 {
+	if err != nil {
 		return reconcile.Observation{}, err
 	}
-	return reconcile.Observation{Status: reconcile.Different, Detail: "build " + builds[0] + " -> " + p.Build}, nil
+	if slices.Contains(builds, p.Build) || len(builds) == 0 {
+		return reconcile.Observation{Status: reconcile.Different, Detail: "pins are missing"}, nil
+	}
+	return reconcile.Observation{Status: reconcile.Different, Detail: "build " + strings.Join(builds, ", ") + " -> " + p.Build}, nil
 }
 
 // Apply implements reconcile.Resource: the programs are there, whole, and attached nowhere yet. If they cannot be, what was there
 // before stays, and nothing else.
 func (p *Programs) Apply() error {
-	before, err := pins.Generations()
-	if err != nil {
-		return err
+	existed := pins.Exist()
+	err := pins.Load(p.Build)
+	if err != nil && !existed {
+		return errors.Join(err, pins.Remove())
 	}
-	if err := pins.Load(p.Build); err != nil {
-		if len(before) == 0 {
-			return errors.Join(err, p.Remove())
-		}
-		return err
-	}
-	return nil
+	return err
 }
 
 // Remove implements reconcile.Resource: every generation, and the maps.
-func (p *Programs) Remove() error {
-	return errors.Join(p.forget(""), pins.RemoveLinks(), pins.RemoveMaps())
-}
+func (p *Programs) Remove() error { return pins.Remove() }
 
 // Retire removes the generations before this one, which are attached nowhere once a plan has run.
-func (p *Programs) Retire() error { return p.forget(p.Build) }
-
-func (p *Programs) forget(keep string) error {
+func (p *Programs) Retire() error {
 	builds, err := pins.Generations()
 	errs := []error{err}
-	for _, b := range slices.DeleteFunc(builds, func(b string) bool { return b == keep }) {
-		errs = append(errs, pins.Unload(b))
+	for _, b := range builds {
+		if b != p.Build {
+			errs = append(errs, pins.Unload(b))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -69,3 +69,10 @@ type Lingerer interface {
 	Resource
 	Lingers()
 }
+
+// Creator is implemented by resources that cannot tell their own objects from somebody else's: Create is Apply for an object that
+// was absent, and refuses one that has appeared since.
+type Creator interface {
+	Resource
+	Create() error
+}

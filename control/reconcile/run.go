@@ -36,6 +36,9 @@ func (op Op) run() error {
 			return err
 		}
 	}
+	if c, ok := op.Resource.(Creator); ok && op.Action == Create {
+		return c.Create()
+	}
 	return op.Resource.Apply()
 }
 

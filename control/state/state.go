@@ -67,6 +67,7 @@ func Open(dir string, decode Decoder) (*Store, error) {
 
 // Close gives the lock back. An empty state leaves no directory behind.
 func (s *Store) Close() error {
+	os.Remove(temporary(s.dir))
 	if _, err := os.Stat(path(s.dir)); errors.Is(err, fs.ErrNotExist) {
 		os.Remove(s.lock.Name())
 		os.Remove(s.dir)
@@ -128,7 +129,8 @@ func (s *Store) Save(resources []reconcile.Resource) error {
 }
 
 func replace(name string, data []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(name), ".state-*")
+	// The lock lets one process write, so the name can be fixed: what a crash leaves of it is overwritten or removed.
+	tmp, err := os.OpenFile(temporary(filepath.Dir(name)), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
@@ -142,5 +144,7 @@ func replace(name string, data []byte) error {
 	}
 	return nil
 }
+
+func temporary(dir string) string { return filepath.Join(dir, "state.json.tmp") }
 
 func path(dir string) string { return filepath.Join(dir, "state.json") }

@@ -60,6 +60,15 @@ func (n Namespace) Apply() error {
 	return cause("create namespace "+n.Name, n.apply())
 }
 
+// Create implements reconcile.Creator: a namespace carries no mark of whose it is.
+func (n Namespace) Create() error {
+	_, err := os.Lstat(namespacePath(n.Name))
+	if err == nil {
+		return fmt.Errorf("create namespace %s: somebody else has just made one of that name", n.Name)
+	}
+	return n.Apply()
+}
+
 func (n Namespace) apply() error {
 	if err := shareNamespaceDir(); err != nil {
 		return err
