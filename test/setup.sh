@@ -31,7 +31,9 @@ needs() {
 			iptables      iptables
 			ethtool       ethtool
 			bpftool       bpftool
-			nc            netcat-openbsd
+			nc.openbsd    netcat-openbsd
+			strace        strace
+			findmnt       util-linux
 			jq            jq
 			conntrack     conntrack
 			ps            procps

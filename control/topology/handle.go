@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -54,12 +55,25 @@ func within(name string, do func(handle) error) error {
 		return fmt.Errorf("open namespace %s: %w", name, err)
 	}
 	defer ns.Close()
-	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	h, err := handleAt(ns)
 	if err != nil {
 		return fmt.Errorf("enter namespace %s: %w", name, err)
 	}
 	defer h.Close()
 	return do(handle{Handle: h, fd: int(ns)})
+}
+
+// handleAt opens a handle in the namespace. The library enters it for that, and does not say when it could not come back: so it
+// goes there on a thread that is thrown away.
+func handleAt(ns netns.NsHandle) (h *netlink.Handle, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		h, err = netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	}()
+	<-done
+	return h, err
 }
 
 // onDevice calls do with the device in the namespace. The error is fs.ErrNotExist when either is missing.

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package packet builds the frames that tests send, whole and right: a test changes what it wants to be wrong.
+package packet
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+)
+
+// MAC is an Ethernet address.
+type MAC [6]byte
+
+// Broadcast is the Ethernet address of everybody.
+var Broadcast = MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+
+// Ends are the two ends of a packet. In an ICMP query the port of Source is the identifier, that of Destination is unused.
+type Ends struct {
+	SourceMAC, DestinationMAC MAC
+	Source, Destination       netip.AddrPort
+}
+
+// Packet is one frame, layer by layer; nil layers are absent. Bytes fills in lengths and checksums.
+type Packet struct {
+	Ethernet layers.Ethernet
+	ARP      *layers.ARP
+	IPv4     *layers.IPv4
+	TCP      *layers.TCP
+	UDP      *layers.UDP
+	ICMP     *layers.ICMPv4
+	Payload  []byte
+	// NoChecksum sends UDP without a checksum. Optional.
+	NoChecksum bool
+}
+
+// IPv4 is a packet of a protocol that has no ports, or whose header is the payload.
+func IPv4(proto layers.IPProtocol, e Ends, payload []byte) *Packet {
+	return &Packet{
+		Ethernet: layers.Ethernet{
+			SrcMAC:       e.SourceMAC[:],
+			DstMAC:       e.DestinationMAC[:],
+			EthernetType: layers.EthernetTypeIPv4,
+		},
+		IPv4: &layers.IPv4{
+			Version:  4,
+			TTL:      64,
+			Id:       0x1234,
+			Protocol: proto,
+			SrcIP:    e.Source.Addr().AsSlice(),
+			DstIP:    e.Destination.Addr().AsSlice(),
+		},
+		Payload: payload,
+	}
+}
+
+// New is a packet of TCP (with ACK alone), UDP, or ICMP (an echo request).
+func New(proto layers.IPProtocol, e Ends, payload []byte) *Packet {
+	p := IPv4(proto, e, payload)
+	switch proto {
+	case layers.IPProtocolTCP:
+		p.TCP = &layers.TCP{Seq: 0x01020304, Ack: 0x05060708, ACK: true, Window: 512}
+	case layers.IPProtocolUDP:
+		p.UDP = &layers.UDP{}
+	case layers.IPProtocolICMPv4:
+		p.ICMP = &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeEchoRequest, 0), Seq: 7}
+	default:
+		panic(fmt.Sprintf("packet: %v has no ports", proto))
+	}
+	p.SetDestination(e.Destination)
+	p.SetSource(e.Source)
+	return p
+}
+
+// SetSource changes the source address and port. An ICMP query's identifier stands for either end's port.
+func (p *Packet) SetSource(a netip.AddrPort) {
+	p.IPv4.SrcIP = a.Addr().AsSlice()
+	switch {
+	case p.TCP != nil:
+		p.TCP.SrcPort = layers.TCPPort(a.Port())
+	case p.UDP != nil:
+		p.UDP.SrcPort = layers.UDPPort(a.Port())
+	case p.ICMP != nil:
+		p.ICMP.Id = a.Port()
+	}
+}
+
+// SetDestination is SetSource for the other end.
+func (p *Packet) SetDestination(a netip.AddrPort) {
+	p.IPv4.DstIP = a.Addr().AsSlice()
+	switch {
+	case p.TCP != nil:
+		p.TCP.DstPort = layers.TCPPort(a.Port())
+	case p.UDP != nil:
+		p.UDP.DstPort = layers.UDPPort(a.Port())
+	case p.ICMP != nil:
+		p.ICMP.Id = a.Port()
+	}
+}
+
+// ARPRequest is a broadcast that asks who has target. An invalid sender stands for 0.0.0.0, a probe.
+func ARPRequest(mac MAC, sender, target netip.Addr) *Packet {
+	if !sender.IsValid() {
+		sender = netip.IPv4Unspecified()
+	}
+	return &Packet{
+		Ethernet: layers.Ethernet{SrcMAC: mac[:], DstMAC: Broadcast[:], EthernetType: layers.EthernetTypeARP},
+		ARP: &layers.ARP{
+			AddrType:          layers.LinkTypeEthernet,
+			Protocol:          layers.EthernetTypeIPv4,
+			HwAddressSize:     6,
+			ProtAddressSize:   4,
+			Operation:         layers.ARPRequest,
+			SourceHwAddress:   mac[:],
+			SourceProtAddress: sender.AsSlice(),
+			DstHwAddress:      make([]byte, 6),
+			DstProtAddress:    target.AsSlice(),
+		},
+	}
+}
+
+// ARPReply is owner's answer, by RFC 826, to a request from asker.
+func ARPReply(ownerMAC MAC, owner netip.Addr, askerMAC MAC, asker netip.Addr) *Packet {
+	p := ARPRequest(ownerMAC, owner, asker)
+	p.Ethernet.DstMAC = net.HardwareAddr(askerMAC[:])
+	p.ARP.Operation = layers.ARPReply
+	p.ARP.DstHwAddress = askerMAC[:]
+	return p
+}
+
+// Bytes is the frame as on the wire, without padding and frame check sequence.
+func (p *Packet) Bytes() []byte {
+	buf := gopacket.NewSerializeBuffer()
+	opts := gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}
+	if err := gopacket.SerializeLayers(buf, opts, p.inner()...); err != nil {
+		panic(fmt.Sprintf("packet: %v", err))
+	}
+	length := 14 + len(buf.Bytes())
+	if err := p.Ethernet.SerializeTo(buf, opts); err != nil {
+		panic(fmt.Sprintf("packet: %v", err))
+	}
+	frame := append([]byte(nil), buf.Bytes()[:length]...) // gopacket pads to 60 octets
+	if p.UDP != nil {
+		p.finishUDP(frame[14+int(p.IPv4.IHL)*4:])
+	}
+	return frame
+}
+
+// inner lists the layers above Ethernet.
+func (p *Packet) inner() []gopacket.SerializableLayer {
+	var all []gopacket.SerializableLayer
+	if p.ARP != nil {
+		all = append(all, p.ARP)
+	}
+	if p.IPv4 != nil {
+		all = append(all, p.IPv4)
+	}
+	switch {
+	case p.TCP != nil:
+		_ = p.TCP.SetNetworkLayerForChecksum(p.IPv4)
+		all = append(all, p.TCP)
+	case p.UDP != nil:
+		_ = p.UDP.SetNetworkLayerForChecksum(p.IPv4)
+		all = append(all, p.UDP)
+	case p.ICMP != nil:
+		all = append(all, p.ICMP)
+	}
+	return append(all, gopacket.Payload(p.Payload))
+}
+
+// finishUDP has the last word on the checksum: zero means "none", so a sum of zero is sent as all ones (RFC 768).
+func (p *Packet) finishUDP(udp []byte) {
+	switch {
+	case p.NoChecksum:
+		udp[6], udp[7] = 0, 0
+	case udp[6] == 0 && udp[7] == 0:
+		udp[6], udp[7] = 0xff, 0xff
+	}
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package prog
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"net"
+	"net/netip"
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"flyover/bpf"
+	"flyover/test/packet"
+)
+
+// options are what a test wants of its datapath.
+type options struct {
+	// Sessions is the size of the session tables. Optional.
+	Sessions uint32
+	// Ports is the range of outside ports, both included. Optional.
+	Ports [2]uint16
+	// Programs is passed to the loader. Optional.
+	Programs ebpf.ProgramOptions
+}
+
+// Defaults of options.
+const (
+	defaultSessions = 4096
+	defaultFirst    = 20000
+	defaultLast     = 29999
+	mtu             = 1500
+)
+
+// datapath is one copy of the programs with maps of its own, and the test host that their tables describe.
+type datapath struct {
+	*host
+	bpf.DatapathObjects
+	ports [2]uint16
+}
+
+func load(t testing.TB, opts options) *datapath {
+	t.Helper()
+	if opts.Sessions == 0 {
+		opts.Sessions = defaultSessions
+	}
+	if opts.Ports == [2]uint16{} {
+		opts.Ports = [2]uint16{defaultFirst, defaultLast}
+	}
+	d := &datapath{host: needHost(t), ports: opts.Ports}
+	spec, err := bpf.LoadDatapath()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{bpf.DatapathMapFoSessions4, bpf.DatapathMapFoReplies4, bpf.DatapathMapFoExpiry} {
+		spec.Maps[name].MaxEntries = opts.Sessions
+	}
+	if err := spec.LoadAndAssign(&d.DatapathObjects, &ebpf.CollectionOptions{Programs: opts.Programs}); err != nil {
+		t.Fatalf("load: %+v", err)
+	}
+	t.Cleanup(func() { d.Close() })
+	d.fillNetworks(t)
+	for id := range d.endpoints[1:] {
+		d.fillEndpoint(t, uint32(id+1))
+	}
+	d.fillUplink(t)
+	return d
+}
+
+func (d *datapath) fillNetworks(t testing.TB) {
+	t.Helper()
+	put(t, d.FoNetworks, uint32(masqueraded), bpf.DatapathNetworkEntry{
+		Gateway4: gatewayAddr.As4(), Subnet4: subnet.Addr().As4(), Mask4: maskOf(subnet),
+		Bridge: d.bridge, Mtu: mtu, Flags: 1, GatewayMac: gatewayMAC,
+	})
+	put(t, d.FoNetworks, uint32(routed), bpf.DatapathNetworkEntry{
+		Gateway4: routedGateway.As4(), Subnet4: routedSubnet.Addr().As4(), Mask4: maskOf(routedSubnet),
+		Bridge: d.bridge, Mtu: mtu, GatewayMac: gatewayMAC,
+	})
+	put(t, d.FoNeighbours4, bpf.DatapathNeighbour4Key{Network: masqueraded, Addr: gatewayAddr.As4()},
+		bpf.DatapathNeighbourEntry{Mac: gatewayMAC})
+	put(t, d.FoSubnets4, bpf.DatapathSubnet4Key{PrefixLen: uint32(subnet.Bits()), Addr: subnet.Addr().As4()},
+		bpf.DatapathSubnetEntry{Network: masqueraded})
+}
+
+func (d *datapath) fillEndpoint(t testing.TB, id uint32) {
+	t.Helper()
+	e := d.endpoints[id]
+	put(t, d.FoEndpoints, bpf.DatapathEndpointKey{Ifindex: e.ifindex},
+		bpf.DatapathEndpointEntry{Id: id, Network: e.network, Addr4: e.addr.As4(), Mac: e.mac})
+	put(t, d.FoFdb, bpf.DatapathFdbKey{Network: e.network, Mac: e.mac},
+		bpf.DatapathFdbEntry{Ifindex: e.ifindex, Endpoint: id})
+	put(t, d.FoNeighbours4, bpf.DatapathNeighbour4Key{Network: e.network, Addr: e.addr.As4()},
+		bpf.DatapathNeighbourEntry{Mac: e.mac, Ifindex: e.ifindex})
+}
+
+func (d *datapath) fillUplink(t testing.TB) {
+	t.Helper()
+	put(t, d.FoUplinks, bpf.DatapathUplinkKey{Ifindex: d.uplink},
+		bpf.DatapathUplinkEntry{Source4: outsideAddr.As4(), Mtu: mtu, PortFirst: d.ports[0], PortLast: d.ports[1]})
+}
+
+func put(t testing.TB, m *ebpf.Map, key, value any) {
+	t.Helper()
+	if err := m.Put(key, value); err != nil {
+		t.Fatalf("put into %v: %v", m, err)
+	}
+}
+
+func maskOf(p netip.Prefix) [4]byte { return [4]byte(net.CIDRMask(p.Bits(), 32)) }
+
+// be16 turns a port into the big-endian field of a map entry, and back.
+func be16(v uint16) uint16 {
+	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {
+		return v
+	}
+	return bits.ReverseBytes16(v)
+}
+
+// sent is a packet of endpoint id to a remote, by way of its gateway.
+func (d *datapath) sent(id int, port uint16, remote netip.AddrPort) packet.Ends {
+	e := d.endpoints[id]
+	return packet.Ends{
+		SourceMAC: e.mac, DestinationMAC: gatewayMAC,
+		Source: netip.AddrPortFrom(e.addr, port), Destination: remote,
+	}
+}
+
+// arrived is a packet from a remote that arrives on the uplink.
+func (d *datapath) arrived(remote netip.AddrPort, port uint16) packet.Ends {
+	return packet.Ends{
+		SourceMAC: packet.MAC{0x02, 0xee, 0, 0, 0, 1}, DestinationMAC: d.uplinkMAC,
+		Source: remote, Destination: netip.AddrPortFrom(outsideAddr, port),
+	}
+}
+
+// remote is a remote of most tests at the port.
+func remote(port uint16) netip.AddrPort { return netip.AddrPortFrom(remoteAddr, port) }

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package prog
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/gopacket/gopacket/layers"
+
+	"flyover/bpf"
+	"flyover/test/packet"
+)
+
+// fillRange opens a session for each of the uplink's ports towards one remote.
+func (d *datapath) fillRange(t testing.TB, proto layers.IPProtocol) []flow {
+	t.Helper()
+	var flows []flow
+	taken := map[uint16]bool{}
+	for i := range int(d.ports[1]-d.ports[0]) + 1 {
+		f := d.open(t, proto, uint16(1000+i))
+		if taken[f.port] {
+			t.Errorf("port %d given out twice", f.port)
+		}
+		taken[f.port] = true
+		flows = append(flows, f)
+	}
+	return flows
+}
+
+// TestPortRange: a session is refused only when the range is really used up, and then no other session is harmed.
+func TestPortRange(t *testing.T) {
+	for _, proto := range protocols {
+		for _, ports := range [][2]uint16{{40000, 40007}, {40000, 40000}, {40001, 40005}, {65528, 65535}, {1, 3}} {
+			d := load(t, options{Ports: ports})
+			flows := d.fillRange(t, proto)
+			frame := packet.New(proto, d.sent(1, 9, remote(443)), nil).Bytes()
+			d.expect(t, d.fromEndpoint(1, frame), expectation{reason: bpf.DatapathReasonDROP_NO_PORT})
+			d.checkBijection(t)
+			for _, f := range flows {
+				d.expect(t, d.fromUplink(d.reply(f).Bytes()), expectation{
+					reason: bpf.DatapathReasonFORWARD_INSIDE, frame: d.translatedBack(f, *d.reply(f)), to: 1})
+			}
+			d.masquerade(t, 1, proto, d.sent(1, 9, netip.MustParseAddrPort("198.51.100.8:443")), nil)
+			d.checkBijection(t)
+			d.checkTokens(t)
+		}
+	}
+}
+
+// TestPortTakeover: the port of a session that is over goes to the next one that needs it, in place.
+func TestPortTakeover(t *testing.T) {
+	for _, proto := range protocols {
+		t.Run(proto.String(), func(t *testing.T) {
+			d := load(t, options{Ports: [2]uint16{40000, 40007}})
+			flows := d.fillRange(t, proto)
+			for i, old := range flows {
+				d.age(t, old.key(), timeoutOf(uint8(proto), d.session(t, old.key()).Life.State)+1)
+				next := d.sent(2, uint16(i), remote(443))
+				if got := d.masquerade(t, 2, proto, next, nil); got != old.port {
+					t.Errorf("port %d, want %d, the only one whose session is over", got, old.port)
+				}
+				frame := packet.New(proto, old.out, nil).Bytes()
+				d.expect(t, d.fromEndpoint(1, frame), expectation{reason: bpf.DatapathReasonDROP_NO_PORT})
+				d.checkBijection(t)
+				if n := d.count(t); n != len(flows) {
+					t.Errorf("%d sessions, want %d", n, len(flows))
+				}
+			}
+			d.checkTokens(t)
+		})
+	}
+}
+
+// TestPortRefusedThenFree: a flow that was refused for want of a port gets one as soon as there is one.
+func TestPortRefusedThenFree(t *testing.T) {
+	d := load(t, options{Ports: [2]uint16{40000, 40003}})
+	flows := d.fillRange(t, layers.IPProtocolUDP)
+	refused := d.sent(1, 9, remote(443))
+	frame := packet.New(layers.IPProtocolUDP, refused, nil).Bytes()
+	for range 3 {
+		d.expect(t, d.fromEndpoint(1, frame), expectation{reason: bpf.DatapathReasonDROP_NO_PORT})
+	}
+	d.age(t, flows[2].key(), 301)
+	if got := d.masquerade(t, 1, layers.IPProtocolUDP, refused, nil); got != flows[2].port {
+		t.Errorf("port %d, want %d", got, flows[2].port)
+	}
+	d.checkBijection(t)
+	d.checkTokens(t)
+}
+
+// TestPortWideRange: a range of more ports than are tried still gives each session one, as long as half of it is free.
+func TestPortWideRange(t *testing.T) {
+	d := load(t, options{Ports: [2]uint16{30000, 30499}})
+	d.ports[1] = 30249
+	d.fillRange(t, layers.IPProtocolUDP)
+	d.checkBijection(t)
+}
+
+// TestPortFoundAtOnce: towards a remote that nobody talks to, every port is free, so that a session is never refused; whatever
+// the range's size is, and wherever the hash of the tuple begins to look.
+func TestPortFoundAtOnce(t *testing.T) {
+	for _, ports := range [][2]uint16{{20000, 29999}, {20000, 24095}, {20000, 24096}, {20000, 24097}, {1024, 65535}} {
+		d := load(t, options{Sessions: 1 << 14, Ports: ports})
+		refused := 0
+		for n := range 5000 {
+			to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{20, byte(n >> 16), byte(n >> 8), byte(n)}), 53)
+			frame := packet.New(layers.IPProtocolUDP, d.sent(1, 7, to), nil).Bytes()
+			if action, _ := d.fromEndpoint(1, frame).run(t); action != actions[bpf.Forward] {
+				refused++
+			}
+		}
+		if refused != 0 {
+			t.Errorf("range %v: %d of 5000 sessions refused, and no port was taken", ports, refused)
+		}
+		d.checkBijection(t)
+	}
+}
