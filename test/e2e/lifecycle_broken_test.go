@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	"flyover/test/lab/labtest"
+)
+
+const nothingHere = "nothing to do: nothing of flyover's is here\n"
+
+// partsDeleted is what people delete by hand; eBPF's is done to the eBPF datapath only, and so is the kernel's.
+var partsDeleted = map[string]struct{ script, config string }{
+	"interface":           {"ip link del veth-ns1-br", tutorial},
+	"inner interface":     {"ip -n ns1 link del veth-ns1", tutorial},
+	"bridge":              {"ip link del br1", tutorial},
+	"address":             {"ip addr flush dev br1", tutorial},
+	"route":               {"ip -n ns1 route del default", tutorial},
+	"namespace":           {"ip netns del ns1", tutorial},
+	"both namespaces":     {"ip netns del ns1; ip netns del ns2", tutorial},
+	"neighbour":           {"ip neigh del 192.168.15.1 dev br1", tutorial},
+	"all pins":            {"rm -r /sys/fs/bpf/flyover", tutorial},
+	"pinned maps":         {"rm -r /sys/fs/bpf/flyover/v1/maps", tutorial},
+	"pinned links":        {"rm -r /sys/fs/bpf/flyover/v1/links", tutorial},
+	"pinned programs":     {"rm -r /sys/fs/bpf/flyover/v1/progs", tutorial},
+	"bpffs":               {"umount /sys/fs/bpf && mount -t bpf -o nosuid,nodev,noexec,mode=0700 bpffs /sys/fs/bpf", tutorial},
+	"sysctl":              {"echo 0 > /proc/sys/net/ipv4/conf/eth0/forwarding", tutorial},
+	"nftables table":      {"nft delete table flyover", kernelDatapath(tutorial)},
+	"nftables everything": {"nft flush ruleset", kernelDatapath(tutorial)},
+	"nothing":             {"", tutorial},
+}
+
+func TestDownAfterPartsWereDeleted(t *testing.T) {
+	for name, part := range partsDeleted {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			labtest.Alone(t, func(t *testing.T) {
+				file := configFile(t, part.config)
+				before := takeDump(t)
+				flyover(t, "up", "-f", file)
+				sh(t, part.script)
+				flyover(t, "down")
+				sameDump(t, "down without "+name, before)
+				if got := flyover(t, "down"); got != nothingHere {
+					t.Errorf("second down said %q", got)
+				}
+			})
+		})
+	}
+}
+
+func TestUpMendsWhatWasDeleted(t *testing.T) {
+	for name, part := range partsDeleted {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			labtest.Alone(t, func(t *testing.T) {
+				file := configFile(t, part.config)
+				before := takeDump(t)
+				flyover(t, "up", "-f", file)
+				sh(t, part.script)
+				flyover(t, "up", "-f", file)
+				noDrift(t)
+				forwards(t)
+				flyover(t, "down")
+				sameDump(t, "down after mending "+name, before)
+			})
+		})
+	}
+}
+
+func TestStatusShowsDrift(t *testing.T) {
+	labtest.Alone(t, func(t *testing.T) {
+		flyover(t, "up")
+		sh(t, "ip link set br1 mtu 1300; ip link del veth-ns2-br")
+		text := flyover(t, "status")
+		for _, words := range []string{"bridge br1", "mtu 1300 -> 1500", "veth veth-ns2-br", "run it again to mend"} {
+			if !strings.Contains(text, words) {
+				t.Errorf("no %q in:\n%s", words, text)
+			}
+		}
+	})
+}
+
+// Without the state file flyover knows its own by their tags, which only interfaces and nftables rules can carry: up adopts the
+// interfaces, and refuses the namespaces, which could be anybody's.
+func TestLostState(t *testing.T) {
+	labtest.Alone(t, func(t *testing.T) {
+		flyover(t, "up")
+		sh(t, "rm -r /run/flyover")
+		if got := flyover(t, "down"); got != nothingHere {
+			t.Errorf("down without state said %q", got)
+		}
+		up := takeDump(t)
+		attempt(t, "up").refused(t, 1, "namespace ns1 exists, not made by flyover", "namespace ns2 exists, not made by flyover")
+		sameDump(t, "by a refused up", up)
+		forwards(t)
+		sh(t, "ip netns del ns1; ip netns del ns2")
+		flyover(t, "up")
+		noDrift(t)
+		forwards(t)
+	})
+}
