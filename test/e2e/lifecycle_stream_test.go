@@ -30,6 +30,7 @@ type stream struct {
 	stopping       atomic.Bool
 	sent, back     atomic.Int64
 	stalls         atomic.Int64
+	sending        sync.WaitGroup
 	running        sync.WaitGroup
 	arrived        tally
 	echoed         tally
@@ -74,7 +75,7 @@ func startWindow(t *testing.T, window int64, from, to, address string) *stream {
 	}
 	s.running.Go(s.echo)
 	s.running.Go(s.collect)
-	s.running.Go(s.send)
+	s.sending.Go(s.send)
 	s.progress(t)
 	return s
 }
@@ -138,6 +139,7 @@ func (s *stream) reach(t *testing.T, count int64) {
 // stop ends the stream and waits for what is under way.
 func (s *stream) stop() {
 	s.stopping.Store(true)
+	s.sending.Wait() // or the last datagram would be sent and not yet counted as such
 	deadline := time.Now().Add(time.Second)
 	for s.back.Load() < s.sent.Load() && time.Now().Before(deadline) {
 		runtime.Gosched()

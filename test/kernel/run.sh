@@ -14,7 +14,7 @@ flyover="$(realpath "${FLYOVER:-../../bin/flyover}")"
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/flyover-kernels"
 
 # The modules that the tutorial's network wants; a host would load them on demand.
-modules=(crc32c_generic veth bridge sch_ingress cls_bpf nf_tables nf_conntrack nf_nat nft_chain_nat nft_masq nft_ct xfrm_user)
+modules=(crc32c_generic veth bridge sch_ingress cls_bpf nf_tables nf_conntrack nf_nat nft_chain_nat nft_masq nft_ct)
 
 die() {
 	echo "kernel: $*" >&2

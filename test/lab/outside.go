@@ -10,6 +10,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // carrierTimeout is far more than the kernel takes, on a busy machine too.
@@ -72,7 +73,7 @@ func addUplink(outside netns.NsHandle) error {
 }
 
 func configureOutside(outside netns.NsHandle) error {
-	handle, err := netlink.NewHandleAt(outside)
+	handle, err := netlink.NewHandleAt(outside, unix.NETLINK_ROUTE)
 	if err != nil {
 		return err
 	}
@@ -81,7 +82,7 @@ func configureOutside(outside netns.NsHandle) error {
 }
 
 func configureHost() error {
-	handle, err := netlink.NewHandle()
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return err
 	}
