@@ -70,7 +70,7 @@ func TestKilledUpIsTakenDown(t *testing.T) {
 			before = sameDump(t, "down after up was killed at "+fault, before)
 		}
 		t.Logf("%d of %d runs were killed, %d of them after a step", killed, len(faultPoints()), later)
-		if killed < 15 || later < 8 {
+		if killed < 12 || later < 3 {
 			t.Errorf("%d runs were killed, %d of them after a step: too few to say anything", killed, later)
 		}
 	})
