@@ -31,7 +31,7 @@ TESTFLAGS ?=
 # What is tested.
 PACKAGES ?= ./...
 
-.PHONY: help build generate generate-check fmt fmt-check lint test demo install clean need-go need-root setup-test setup-generate
+.PHONY: help build generate generate-check fmt fmt-check lint test test-kernels demo install clean need-go need-root setup-test setup-generate setup-kernels
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,10 @@ lint: need-go setup-generate ## vet, staticcheck, headers, imports, licences
 test: need-go need-root setup-test ## run every test: unit, PROG_RUN, end-to-end (as root, in labs)
 	go test -count=1 -timeout 9m $(TESTFLAGS) $(PACKAGES)
 
+test-kernels: setup-kernels build ## boot Debian's 6.1 and 6.12 kernels in QEMU and try the datapath there
+	test/kernel/run.sh '6\.1\.'
+	test/kernel/run.sh '6\.12\.'
+
 demo: need-root setup-test build ## show flyover at work in a throw-away host (as root)
 	@FLYOVER=$(CURDIR)/bin/flyover test/demo.sh
 
@@ -86,6 +90,9 @@ need-root:
 
 setup-test:
 	@test/setup.sh test
+
+setup-kernels:
+	@test/setup.sh kernels
 
 setup-generate:
 	@test/setup.sh generate

@@ -19,6 +19,14 @@ needs() {
 			/usr/include/linux/bpf.h          linux-libc-dev
 		END
 		;;
+	kernels)
+		cat <<-END
+			qemu-system-x86_64                qemu-system-x86
+			busybox                           busybox-static
+			cpio                              cpio
+			xz                                xz-utils
+		END
+		;;
 	test)
 		cat <<-END
 			ip            iproute2
@@ -41,7 +49,7 @@ needs() {
 		END
 		;;
 	*)
-		echo "usage: setup.sh generate|test..." >&2
+		echo "usage: setup.sh generate|test|kernels..." >&2
 		exit 2
 		;;
 	esac
