@@ -161,9 +161,9 @@ func (p Pins) Remove() error {
 	return nil
 }
 
-// Exist says whether anything is pinned.
+// Exist says whether anything is pinned, or a run that was killed has left the directory for it.
 func (p Pins) Exist() bool {
-	_, err := os.Stat(p.root)
+	_, err := os.Stat(p.top)
 	return err == nil
 }
 
