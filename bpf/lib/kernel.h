@@ -43,9 +43,8 @@ struct icmphdr {
 #define IP_MF 0x2000
 #define IP_OFFSET 0x1fff
 
-/* READ_ONCE and WRITE_ONCE of the kernel, for words that other CPUs change. */
+/* The kernel's READ_ONCE, for words that other CPUs change. */
 #define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
-#define WRITE_ONCE(x, v) (*(volatile typeof(x) *)&(x) = (v))
 
 /*
  * Addresses are byte arrays where people read them, in maps and headers, and words in registers. A byte array has no alignment

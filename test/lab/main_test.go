@@ -47,7 +47,7 @@ func setup() error {
 func requireRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("needs root")
+		t.Fatal("needs root, to open labs")
 	}
 }
 
