@@ -77,16 +77,25 @@ func setMAC(h handle, l netlink.Link, mac MAC) error {
 // finish configures a link that was just made, and deletes it again when that fails.
 func finish(name string, configure func(netlink.Link) error) error {
 	l, err := findLink(host(), name)
-	if err != nil {
+	if err == nil && l == nil {
+		err = fmt.Errorf("find interface %s: %w", name, unix.ENODEV)
+	}
+	if err == nil {
+		err = configure(l)
+	}
+	if err == nil {
+		return nil
+	}
+	return errors.Join(err, cause("undo", deleteLink(name)))
+}
+
+// deleteLink is content when there is no link of the name.
+func deleteLink(name string) error {
+	l, err := findLink(host(), name)
+	if err != nil || l == nil {
 		return err
 	}
-	if l == nil {
-		return fmt.Errorf("find interface %s: %w", name, unix.ENODEV)
-	}
-	if err := configure(l); err != nil {
-		return errors.Join(err, cause("undo", unlessMissing(host().LinkDel(l))))
-	}
-	return nil
+	return unlessMissing(host().LinkDel(l))
 }
 
 // linkInfo returns one attribute of the link's IFLA_LINKINFO block, nil when the kernel has none: the library parses neither
