@@ -43,6 +43,7 @@ var variants = []variant{
 	{name: "ebpf", flags: []string{"--datapath", "ebpf"}},
 	{name: "kernel", flags: []string{"--datapath", "kernel"}},
 	{name: "direct", flags: []string{"--bare"}, insideOnly: true},
+	{name: "redirect", flags: []string{"--datapath", "ebpf"}, insideOnly: true},
 	{name: "ebpf again", flags: []string{"--datapath", "ebpf"}},
 }
 

@@ -112,6 +112,8 @@ func furnish(variant string) (string, error) {
 		return switchOnBridgeFilter()
 	case "direct":
 		return "one veth pair between two namespaces, no bridge: the limit", connectPair()
+	case "redirect":
+		return "a program of seven instructions that sends all IPv4 to ns2 by bpf_redirect_peer: the limit of its kind", attachRedirect()
 	case "ebpf again":
 		return "another lab like the first: how far noise goes", nil
 	}
