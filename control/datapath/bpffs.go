@@ -22,6 +22,7 @@ var (
 	_ reconcile.Preparer  = (*BPFFS)(nil)
 	_ reconcile.Inheritor = (*BPFFS)(nil)
 	_ reconcile.Lingerer  = (*BPFFS)(nil)
+	_ reconcile.Keeper    = (*BPFFS)(nil)
 )
 
 // Kind returns "bpffs".
@@ -32,6 +33,9 @@ func (*BPFFS) ID() string { return loader.BPFFS }
 
 // Lingers implements reconcile.Lingerer.
 func (*BPFFS) Lingers() {}
+
+// Keeps implements reconcile.Keeper: somebody else mounted it.
+func (b *BPFFS) Keeps() bool { return !b.Mounted }
 
 // Observe implements reconcile.Resource. Pin directories that somebody else has put there are foreign.
 func (b *BPFFS) Observe(bool) (reconcile.Observation, error) {
@@ -70,7 +74,7 @@ func (b *BPFFS) Apply() error {
 // Remove implements reconcile.Resource. A bpffs that was there before us, or that others use by now, stays.
 func (b *BPFFS) Remove() error {
 	mounted, err := isBPFFS(loader.BPFFS)
-	if err != nil || !mounted || !b.Mounted {
+	if err != nil || !mounted || b.Keeps() {
 		return err
 	}
 	err = unix.Unmount(loader.BPFFS, 0)

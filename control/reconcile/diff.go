@@ -8,7 +8,8 @@ import "fmt"
 // Name; a missing entry counts as Absent. A foreign object among the wanted ones is a ForeignError with all of them.
 //
 // Removals come first, in the reverse order of owned: what goes may hold the name or the address that something new takes, and
-// nothing wanted depends on what is not wanted. They leave out what is gone already, or has been replaced by somebody else's.
+// nothing wanted depends on what is not wanted. They leave out what is gone already, has been replaced by somebody else's, or
+// was there before us.
 // Lingerers alone are removed last.
 //
 // Diff touches nothing but wanted Inheritors, which take over what the owned version remembers. When the plan has run, or is
@@ -71,6 +72,9 @@ func removals(owned []Resource, wanted map[string]Resource, observed map[string]
 		r := owned[i]
 		status := observed[Name(r)].Status
 		if wanted[Name(r)] != nil || status != Same && status != Different {
+			continue
+		}
+		if k, ok := r.(Keeper); ok && k.Keeps() {
 			continue
 		}
 		op := Op{Action: Remove, Resource: r, Previous: r}

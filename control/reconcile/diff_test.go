@@ -105,6 +105,23 @@ func TestStrings(t *testing.T) {
 	}
 }
 
+// keepsake is a fake that was there before us.
+type keepsake struct{ fake }
+
+func (keepsake) Keeps() bool { return true }
+
+func TestDiffKeeps(t *testing.T) {
+	owned := []Resource{fake{name: "a"}, keepsake{fake{name: "b"}}}
+	observed := map[string]Observation{"fake a": {Status: Same}, "fake b": {Status: Same}}
+	plan, err := Diff(nil, owned, observed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("remove fake a\n", plan.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // guard is a fake whose removal waits.
 type guard struct{ fake }
 

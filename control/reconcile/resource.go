@@ -70,6 +70,13 @@ type Lingerer interface {
 	Lingers()
 }
 
+// Keeper is implemented by resources that may have been on the host before us, just as wanted. Keeps says that this one was, so
+// that it stays and no plan removes it.
+type Keeper interface {
+	Resource
+	Keeps() bool
+}
+
 // Creator is implemented by resources that cannot tell their own objects from somebody else's: Create is Apply for an object that
 // was absent, and refuses one that has appeared since.
 type Creator interface {

@@ -28,6 +28,7 @@ var (
 	_ reconcile.Resource  = (*Sysctl)(nil)
 	_ reconcile.Preparer  = (*Sysctl)(nil)
 	_ reconcile.Inheritor = (*Sysctl)(nil)
+	_ reconcile.Keeper    = (*Sysctl)(nil)
 )
 
 // Kind returns "sysctl".
@@ -74,9 +75,12 @@ func (s *Sysctl) Inherit(owned reconcile.Resource) {
 // Apply implements reconcile.Resource.
 func (s *Sysctl) Apply() error { return cause("set sysctl "+s.Key, s.write(s.Value)) }
 
-// Remove restores the former value, if it is known and was another one.
+// Keeps implements reconcile.Keeper: the former value is not known, or was no other one.
+func (s *Sysctl) Keeps() bool { return s.Was == "" || s.Was == s.Value }
+
+// Remove restores the former value.
 func (s *Sysctl) Remove() error {
-	if s.Was == "" || s.Was == s.Value {
+	if s.Keeps() {
 		return nil
 	}
 	return cause("restore sysctl "+s.Key, unlessMissing(s.write(s.Was)))

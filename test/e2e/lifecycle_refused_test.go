@@ -44,6 +44,16 @@ func TestReadOnlyState(t *testing.T) {
 	})
 }
 
+// TestWithoutKernelBTF has a kernel that describes no types of its own: the programs use none of them, so nothing is refused.
+func TestWithoutKernelBTF(t *testing.T) {
+	labtest.Alone(t, func(t *testing.T) {
+		sh(t, "mount -t tmpfs none /sys/kernel/btf; test ! -e /sys/kernel/btf/vmlinux")
+		flyover(t, "up")
+		sh(t, "ip netns exec ns1 ping -c 1 -W 2 192.168.15.2; ip netns exec ns1 ping -c 1 -W 2 203.0.113.1")
+		flyover(t, "down")
+	})
+}
+
 func TestMissingUplink(t *testing.T) {
 	labtest.Alone(t, func(t *testing.T) {
 		before := takeDump(t)
