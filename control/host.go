@@ -37,15 +37,11 @@ type Host struct {
 // Up makes the host as the configuration says and returns the steps that it took: none if it was so already. When it returns an
 // error, the host is as before.
 func (h Host) Up(ctx context.Context, cfg *config.Config) (reconcile.Plan, error) {
-	store, err := h.open()
+	store, owned, err := h.open()
 	if err != nil {
 		return nil, err
 	}
 	defer store.Close()
-	owned, err := store.Load()
-	if err != nil {
-		return nil, err
-	}
 	w, err := h.want(cfg, owned)
 	if err != nil {
 		return nil, err
@@ -54,7 +50,10 @@ func (h Host) Up(ctx context.Context, cfg *config.Config) (reconcile.Plan, error
 	if err != nil {
 		return nil, err
 	}
-	return done, retire(w)
+	if err := retire(w); err != nil { // the next run tries again
+		h.warn(fmt.Sprintf("programs that nothing runs any more stay pinned: %v", err))
+	}
+	return done, nil
 }
 
 // Plan returns the steps that Up would take first, and takes none.
@@ -80,15 +79,11 @@ func (h Host) Plan(cfg *config.Config) (reconcile.Plan, error) {
 // Down removes what flyover made and returns the steps that it took. It goes on after an error; what could not be removed stays
 // known, so that Down can be called again.
 func (h Host) Down() (reconcile.Plan, error) {
-	store, err := h.open()
+	store, owned, err := h.open()
 	if err != nil {
 		return nil, err
 	}
 	defer store.Close()
-	owned, err := store.Load()
-	if err != nil {
-		return nil, err
-	}
 	observed, err := reconcile.Observe(nil, owned)
 	if err != nil {
 		return nil, err
@@ -112,11 +107,20 @@ func (h Host) Down() (reconcile.Plan, error) {
 	return done, errors.Join(append(errs, store.Save(left))...)
 }
 
-func (h Host) open() (*state.Store, error) {
+// open locks the state, which the caller closes, and returns what is owned.
+func (h Host) open() (*state.Store, []reconcile.Resource, error) {
 	if os.Geteuid() != 0 {
-		return nil, ErrPrivilege
+		return nil, nil, ErrPrivilege
 	}
-	return state.Open(state.Dir, decode)
+	store, err := state.Open(state.Dir, decode)
+	if err != nil {
+		return nil, nil, err
+	}
+	owned, err := store.Load()
+	if err != nil {
+		return nil, nil, errors.Join(err, store.Close())
+	}
+	return store, owned, nil
 }
 
 func (h Host) want(cfg *config.Config, owned []reconcile.Resource) ([]reconcile.Resource, error) {
@@ -124,8 +128,8 @@ func (h Host) want(cfg *config.Config, owned []reconcile.Resource) ([]reconcile.
 	if err != nil {
 		return nil, err
 	}
-	if len(in.uplinks) == 0 && h.Warn != nil && slices.ContainsFunc(cfg.Networks, func(n config.Network) bool { return n.Masquerade }) {
-		h.Warn("no uplink: this host has no default route, and the configuration names none; run up again when there is one")
+	if len(in.uplinks) == 0 && slices.ContainsFunc(cfg.Networks, func(n config.Network) bool { return n.Masquerade }) {
+		h.warn("no uplink: this host has no default route, and the configuration names none; run up again when there is one")
 	}
 	return want(cfg, in, numbersOf(owned)), nil
 }
@@ -133,6 +137,12 @@ func (h Host) want(cfg *config.Config, owned []reconcile.Resource) ([]reconcile.
 func (h Host) tell(op reconcile.Op) {
 	if h.Done != nil {
 		h.Done(op)
+	}
+}
+
+func (h Host) warn(message string) {
+	if h.Warn != nil {
+		h.Warn(message)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"flyover/control"
+	"flyover/control/config"
 	"flyover/control/reconcile"
 )
 
@@ -21,6 +23,16 @@ func (f *fromFile) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.hook, "hook", "", "tcx, clsact or auto (default auto; also FLYOVER_HOOK)")
 }
 
+// read returns the configuration and the host that it is for.
+func (f *fromFile) read(cmd *cobra.Command) (control.Host, *config.Config, error) {
+	cfg, err := loadConfig(f.file)
+	if err != nil {
+		return control.Host{}, nil, err
+	}
+	h, err := host(cmd, f.hook)
+	return h, cfg, err
+}
+
 func newUp() *cobra.Command {
 	var f fromFile
 	cmd := &cobra.Command{
@@ -31,11 +43,7 @@ flyover made and the configuration no longer asks for. A second run changes noth
 fails, what this run did is undone.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := loadConfig(f.file)
-			if err != nil {
-				return err
-			}
-			h, err := host(cmd, f.hook)
+			h, cfg, err := f.read(cmd)
 			if err != nil {
 				return err
 			}
@@ -83,11 +91,7 @@ func newPlan() *cobra.Command {
 		Short: "Print what `up` would do, and do nothing",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := loadConfig(f.file)
-			if err != nil {
-				return err
-			}
-			h, err := host(cmd, f.hook)
+			h, cfg, err := f.read(cmd)
 			if err != nil {
 				return err
 			}

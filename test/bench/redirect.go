@@ -16,16 +16,16 @@ import (
 const protocolOffset = 16
 
 // attachRedirect puts before flyover's program one that looks nothing up and counts nothing: what is left of the distance to
-// the direct pair then is the kernel's own, for running a program and for changing namespaces. The link lives as long as this
-// process.
-func attachRedirect() error {
+// the direct pair then is the kernel's own, for running a program and for changing namespaces. The caller keeps
+// the link, which it lasts as long as.
+func attachRedirect() (link.Link, error) {
 	from, err := net.InterfaceByName("veth-ns1-br")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	to, err := net.InterfaceByName("veth-ns2-br")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type: ebpf.SchedCLS,
@@ -40,16 +40,13 @@ func attachRedirect() error {
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("load redirect: %w", err)
+		return nil, fmt.Errorf("load redirect: %w", err)
 	}
-	redirect, err = link.AttachTCX(link.TCXOptions{Interface: from.Index, Program: prog, Attach: ebpf.AttachTCXIngress, Anchor: link.Head()})
+	l, err := link.AttachTCX(link.TCXOptions{Interface: from.Index, Program: prog, Attach: ebpf.AttachTCXIngress, Anchor: link.Head()})
 	if err != nil {
-		return fmt.Errorf("attach redirect: %w", err)
+		return nil, fmt.Errorf("attach redirect: %w", err)
 	}
-	return nil
+	return l, nil
 }
-
-// redirect is kept here, or it would be closed with the next garbage collection.
-var redirect link.Link
 
 func htons(v uint16) uint16 { return v<<8 | v>>8 }

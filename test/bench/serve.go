@@ -44,6 +44,13 @@ func serve(variant, flyover string, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if variant == "redirect" {
+		link, err := attachRedirect()
+		if err != nil {
+			return err
+		}
+		defer link.Close()
+	}
 	answers, questions := json.NewEncoder(out), json.NewDecoder(in)
 	if err := answers.Encode(answer{Note: note}); err != nil {
 		return err
@@ -113,7 +120,7 @@ func furnish(variant string) (string, error) {
 	case "direct":
 		return "one veth pair between two namespaces, no bridge: the limit", connectPair()
 	case "redirect":
-		return "a program of seven instructions that sends all IPv4 to ns2 by bpf_redirect_peer: the limit of its kind", attachRedirect()
+		return "a program of seven instructions that sends all IPv4 to ns2 by bpf_redirect_peer: the limit of its kind", nil
 	case "ebpf again":
 		return "another lab like the first: how far noise goes", nil
 	}
