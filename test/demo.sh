@@ -135,7 +135,7 @@ show_maps() {
 	heading 'State: pinned maps with named fields'
 	show "bpftool map dump pinned $maps/fo_endpoints"
 	expect '"addr4": \[192,168,15,2' 'the endpoints are in the map'
-	show "bpftool map dump pinned $maps/fo_sessions4 | head -n 24"
+	show "bpftool map dump pinned $maps/fo_sessions4 | sed -n 1,24p"
 	expect '"inside": \[192,168,15,' 'sessions of inside addresses'
 	expect '"outside": \[203,0,113,2' "and the host's address that stands for them"
 	expect '"state": "SESSION_' 'and their state, by name'
