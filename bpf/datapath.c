@@ -9,6 +9,7 @@
 #include "lib/network.h"
 #include "lib/pkt.h"
 #include "lib/reason.h"
+#include "lib/refuse.h"
 #include "lib/uplink.h"
 
 static __always_inline enum reason endpoint_path(struct pkt *p, const struct endpoint_entry *ep)
@@ -23,9 +24,12 @@ static __always_inline enum reason endpoint_path(struct pkt *p, const struct end
 		return reason;
 	if (p->ethertype == bpf_htons(ETH_P_ARP))
 		return arp_handle(p, ep, net);
-	if (mac_equal(p->destination, net->gateway_mac))
-		return forward_outside(p, net);
-	return forward_frame(p, ep);
+	if (!mac_equal(p->destination, net->gateway_mac))
+		return forward_frame(p, ep);
+	reason = forward_outside(p, ep->network, net);
+	if (refuse_is_for(reason))
+		refuse_answer(p, net, ep->id);
+	return reason;
 }
 
 /* Ingress of the host's end of an endpoint's veth pair: whatever the endpoint sends. */
@@ -39,12 +43,12 @@ int from_endpoint(struct __sk_buff *skb)
 
 	skb->tc_index = 0;
 	if (!ep)
-		return verdict(skb, HOOK_FROM_ENDPOINT, DROP_NOT_ENDPOINT);
+		return verdict(bytes, HOOK_FROM_ENDPOINT, DROP_NOT_ENDPOINT);
 	reason = pkt_parse(&p, skb);
 	if (!reason)
 		reason = endpoint_path(&p, ep);
 	endpoint_count_sent(ep->id, bytes, reason);
-	return verdict(skb, HOOK_FROM_ENDPOINT, reason);
+	return verdict(bytes, HOOK_FROM_ENDPOINT, reason);
 }
 
 /* Ingress of an uplink: replies go into their endpoints, all else is the host's. */
@@ -59,7 +63,7 @@ int from_uplink(struct __sk_buff *skb)
 		reason = PASS_NO_SESSION;
 	else
 		reason = forward_inside(&p);
-	return verdict(skb, HOOK_FROM_UPLINK, reason);
+	return verdict(skb->len, HOOK_FROM_UPLINK, reason);
 }
 
 /* What leaves the host by an uplink and was not translated before. */
@@ -88,7 +92,7 @@ int to_uplink(struct __sk_buff *skb)
 		skb->tc_index = 0;
 	else
 		reason = uplink_path(skb);
-	return verdict(skb, HOOK_TO_UPLINK, reason);
+	return verdict(skb->len, HOOK_TO_UPLINK, reason);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

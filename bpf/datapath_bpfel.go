@@ -13,18 +13,58 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-type DatapathEndpointEntry struct {
+type DatapathDatagram4Entry struct {
 	_       structs.HostLayout
-	Id      uint32
-	Network uint32
-	Addr4   [4]uint8
-	Mac     [6]uint8
-	Pad     [2]uint8
+	State   DatapathDatagramState
+	Seen    uint32
+	Addr    [4]uint8
+	NextHop [4]uint8
+	Ifindex uint32
+	Id      uint16
+	Mtu     uint16
+}
+
+type DatapathDatagram4Key struct {
+	_      structs.HostLayout
+	Src    [4]uint8
+	Dst    [4]uint8
+	Uplink uint32
+	Id     uint16
+	Proto  uint8
+	Pad    uint8
+}
+
+type DatapathDatagramState uint32
+
+const (
+	DatapathDatagramStateDATAGRAM_WAITING    DatapathDatagramState = 0
+	DatapathDatagramStateDATAGRAM_TRANSLATED DatapathDatagramState = 1
+	DatapathDatagramStateDATAGRAM_HOST       DatapathDatagramState = 2
+	DatapathDatagramStateDATAGRAM_REFUSED    DatapathDatagramState = 3
+)
+
+type DatapathEndpointEntry struct {
+	_             structs.HostLayout
+	Id            uint32
+	Network       uint32
+	Addr4         [4]uint8
+	Mac           [6]uint8
+	Pad           [2]uint8
+	SessionsMax   uint32
+	MappingsMax   uint32
+	SessionsRate  uint32
+	SessionsBurst uint32
 }
 
 type DatapathEndpointKey struct {
 	_       structs.HostLayout
 	Ifindex uint32
+}
+
+type DatapathExhaustedEntry struct {
+	_     structs.HostLayout
+	Space uint32
+	At    uint32
 }
 
 type DatapathFdbEntry struct {
@@ -38,6 +78,40 @@ type DatapathFdbKey struct {
 	Network uint32
 	Mac     [6]uint8
 	Pad     [2]uint8
+}
+
+type DatapathHeldEntry struct {
+	_       structs.HostLayout
+	State   DatapathHeldState
+	At      uint32
+	Key     DatapathDatagram4Key
+	Ifindex uint32
+	Bytes   uint32
+	Frame   [1536]uint8
+}
+
+type DatapathHeldState uint32
+
+const (
+	DatapathHeldStateHELD_FREE DatapathHeldState = 0
+	DatapathHeldStateHELD_BUSY DatapathHeldState = 1
+	DatapathHeldStateHELD_FULL DatapathHeldState = 2
+)
+
+type DatapathMapping4Entry struct {
+	_           structs.HostLayout
+	OutsidePort uint16
+	Pad         [2]uint8
+	Sessions    uint32
+}
+
+type DatapathMapping4Key struct {
+	_          structs.HostLayout
+	Inside     [4]uint8
+	Outside    [4]uint8
+	InsidePort uint16
+	Proto      uint8
+	Pad        uint8
 }
 
 type DatapathNeighbour4Key struct {
@@ -60,59 +134,111 @@ type DatapathNetworkEntry struct {
 	Mask4      [4]uint8
 	Bridge     uint32
 	Mtu        uint32
-	Flags      uint32
+	Flags      DatapathNetworkFlags
 	GatewayMac [6]uint8
 	Pad        [2]uint8
+	PortFirst  uint16
+	PortLast   uint16
+}
+
+type DatapathNetworkFlags uint32
+
+const (
+	DatapathNetworkFlagsNETWORK_MASQUERADE         DatapathNetworkFlags = 1
+	DatapathNetworkFlagsNETWORK_ENDPOINT_DEPENDENT DatapathNetworkFlags = 2
+	DatapathNetworkFlagsNETWORK_OPEN_FILTER        DatapathNetworkFlags = 4
+)
+
+type DatapathPort4Entry struct {
+	_    structs.HostLayout
+	Life struct {
+		_     structs.HostLayout
+		Seen  uint32
+		State DatapathSessionState
+	}
+	Inside     [4]uint8
+	Endpoint   uint32
+	InsidePort uint16
+	Pad        [2]uint8
+	Uplink     uint32
+}
+
+type DatapathPort4Key struct {
+	_           structs.HostLayout
+	Outside     [4]uint8
+	OutsidePort uint16
+	Proto       uint8
+	Pad         uint8
+}
+
+type DatapathPortSearch struct {
+	_      structs.HostLayout
+	Key    DatapathReply4Key
+	Fresh  DatapathReply4Entry
+	Owner  DatapathPort4Entry
+	Now    uint32
+	First  uint16
+	Last   uint16
+	At     uint32
+	Step   uint32
+	Mask   uint32
+	Mapped bool
+	Found  bool
+	Pad    [2]uint8
 }
 
 type DatapathReason uint32
 
 const (
-	DatapathReasonREASON_NONE        DatapathReason = 0
-	DatapathReasonFORWARD_ENDPOINT   DatapathReason = 1
-	DatapathReasonFORWARD_OUTSIDE    DatapathReason = 2
-	DatapathReasonFORWARD_INSIDE     DatapathReason = 3
-	DatapathReasonFORWARD_ICMP_IN    DatapathReason = 4
-	DatapathReasonANSWER_ARP         DatapathReason = 5
-	DatapathReasonPASS_HOST          DatapathReason = 6
-	DatapathReasonPASS_BROADCAST     DatapathReason = 7
-	DatapathReasonPASS_ETHERTYPE     DatapathReason = 8
-	DatapathReasonPASS_FRAGMENT      DatapathReason = 9
-	DatapathReasonPASS_OPTIONS       DatapathReason = 10
-	DatapathReasonPASS_PROTOCOL      DatapathReason = 11
-	DatapathReasonPASS_TTL           DatapathReason = 12
-	DatapathReasonPASS_MTU           DatapathReason = 13
-	DatapathReasonPASS_ROUTE         DatapathReason = 14
-	DatapathReasonPASS_ROUTED        DatapathReason = 15
-	DatapathReasonPASS_NO_SESSION    DatapathReason = 16
-	DatapathReasonPASS_OWN           DatapathReason = 17
-	DatapathReasonPASS_TRANSLATED    DatapathReason = 18
-	DatapathReasonPASS_ICMP          DatapathReason = 19
-	DatapathReasonPASS_TO_UPLINK     DatapathReason = 20
-	DatapathReasonDROP_NOT_ENDPOINT  DatapathReason = 21
-	DatapathReasonDROP_MALFORMED     DatapathReason = 22
-	DatapathReasonDROP_TRANSPORT     DatapathReason = 23
-	DatapathReasonDROP_VLAN          DatapathReason = 24
-	DatapathReasonDROP_UNKNOWN_MAC   DatapathReason = 25
-	DatapathReasonDROP_SOURCE_MAC    DatapathReason = 26
-	DatapathReasonDROP_SOURCE_IPV4   DatapathReason = 27
-	DatapathReasonDROP_IPV6          DatapathReason = 28
-	DatapathReasonDROP_ARP_MALFORMED DatapathReason = 29
-	DatapathReasonDROP_ARP_SENDER    DatapathReason = 30
-	DatapathReasonDROP_ARP_OWN       DatapathReason = 31
-	DatapathReasonDROP_ARP_TARGET    DatapathReason = 32
-	DatapathReasonDROP_ARP_REPLY     DatapathReason = 33
-	DatapathReasonDROP_NO_ENDPOINT   DatapathReason = 34
-	DatapathReasonDROP_ROUTE         DatapathReason = 35
-	DatapathReasonDROP_NO_UPLINK     DatapathReason = 36
-	DatapathReasonDROP_UNSOLICITED   DatapathReason = 37
-	DatapathReasonDROP_NO_PORT       DatapathReason = 38
-	DatapathReasonDROP_SESSIONS_FULL DatapathReason = 39
-	DatapathReasonDROP_SESSION_RACE  DatapathReason = 40
-	DatapathReasonDROP_FRAGMENT      DatapathReason = 41
-	DatapathReasonDROP_PROTOCOL      DatapathReason = 42
-	DatapathReasonDROP_ICMP          DatapathReason = 43
-	DatapathReasonREASON_COUNT       DatapathReason = 44
+	DatapathReasonREASON_NONE         DatapathReason = 0
+	DatapathReasonFORWARD_ENDPOINT    DatapathReason = 1
+	DatapathReasonFORWARD_OUTSIDE     DatapathReason = 2
+	DatapathReasonFORWARD_INSIDE      DatapathReason = 3
+	DatapathReasonFORWARD_HAIRPIN     DatapathReason = 4
+	DatapathReasonFORWARD_ICMP_IN     DatapathReason = 5
+	DatapathReasonANSWER_ARP          DatapathReason = 6
+	DatapathReasonPASS_HOST           DatapathReason = 7
+	DatapathReasonPASS_BROADCAST      DatapathReason = 8
+	DatapathReasonPASS_ETHERTYPE      DatapathReason = 9
+	DatapathReasonPASS_FRAGMENT       DatapathReason = 10
+	DatapathReasonPASS_OPTIONS        DatapathReason = 11
+	DatapathReasonPASS_PROTOCOL       DatapathReason = 12
+	DatapathReasonPASS_TTL            DatapathReason = 13
+	DatapathReasonPASS_MTU            DatapathReason = 14
+	DatapathReasonPASS_ROUTE          DatapathReason = 15
+	DatapathReasonPASS_ROUTED         DatapathReason = 16
+	DatapathReasonPASS_NO_SESSION     DatapathReason = 17
+	DatapathReasonPASS_OWN            DatapathReason = 18
+	DatapathReasonPASS_TRANSLATED     DatapathReason = 19
+	DatapathReasonPASS_ICMP           DatapathReason = 20
+	DatapathReasonPASS_TO_UPLINK      DatapathReason = 21
+	DatapathReasonDROP_NOT_ENDPOINT   DatapathReason = 22
+	DatapathReasonDROP_MALFORMED      DatapathReason = 23
+	DatapathReasonDROP_TRANSPORT      DatapathReason = 24
+	DatapathReasonDROP_VLAN           DatapathReason = 25
+	DatapathReasonDROP_UNKNOWN_MAC    DatapathReason = 26
+	DatapathReasonDROP_SOURCE_MAC     DatapathReason = 27
+	DatapathReasonDROP_SOURCE_IPV4    DatapathReason = 28
+	DatapathReasonDROP_IPV6           DatapathReason = 29
+	DatapathReasonDROP_ARP_MALFORMED  DatapathReason = 30
+	DatapathReasonDROP_ARP_SENDER     DatapathReason = 31
+	DatapathReasonDROP_ARP_OWN        DatapathReason = 32
+	DatapathReasonDROP_ARP_TARGET     DatapathReason = 33
+	DatapathReasonDROP_ARP_REPLY      DatapathReason = 34
+	DatapathReasonDROP_NO_ENDPOINT    DatapathReason = 35
+	DatapathReasonDROP_ROUTE          DatapathReason = 36
+	DatapathReasonDROP_NO_UPLINK      DatapathReason = 37
+	DatapathReasonDROP_UNSOLICITED    DatapathReason = 38
+	DatapathReasonDROP_NO_PORT        DatapathReason = 39
+	DatapathReasonDROP_SESSIONS_FULL  DatapathReason = 40
+	DatapathReasonDROP_SESSION_RACE   DatapathReason = 41
+	DatapathReasonDROP_LIMIT_RATE     DatapathReason = 42
+	DatapathReasonDROP_LIMIT_SESSIONS DatapathReason = 43
+	DatapathReasonDROP_LIMIT_MAPPINGS DatapathReason = 44
+	DatapathReasonDROP_FRAGMENT       DatapathReason = 45
+	DatapathReasonDROP_PROTOCOL       DatapathReason = 46
+	DatapathReasonDROP_ICMP           DatapathReason = 47
+	DatapathReasonREASON_COUNT        DatapathReason = 48
 )
 
 type DatapathReasonEntry struct {
@@ -146,7 +272,8 @@ type DatapathReply4Entry struct {
 	Inside     [4]uint8
 	Endpoint   uint32
 	InsidePort uint16
-	Pad        [6]uint8
+	Pad        [2]uint8
+	Sessions   uint32
 }
 
 type DatapathReply4Key struct {
@@ -171,6 +298,10 @@ type DatapathSession4Entry struct {
 	Uplink      uint32
 	OutsidePort uint16
 	Mtu         uint16
+	TcpMark     uint32
+	Endpoint    uint16
+	Flags       DatapathSessionFlags
+	Pad         uint8
 }
 
 type DatapathSession4Key struct {
@@ -183,17 +314,38 @@ type DatapathSession4Key struct {
 	Pad        [3]uint8
 }
 
+type DatapathSession4Request struct {
+	_        structs.HostLayout
+	Key      DatapathSession4Key
+	Endpoint uint32
+	Network  uint32
+	Uplink   uint32
+	NextHop  uint32
+	TcpMark  uint32
+	State    DatapathSessionState
+}
+
+type DatapathSessionFlags uint8
+
+const (
+	DatapathSessionFlagsSESSION_MAPPED DatapathSessionFlags = 1
+	DatapathSessionFlagsSESSION_OPEN   DatapathSessionFlags = 2
+)
+
 type DatapathSessionState uint32
 
 const (
 	DatapathSessionStateSESSION_DEAD        DatapathSessionState = 0
 	DatapathSessionStateSESSION_CLAIMED     DatapathSessionState = 1
 	DatapathSessionStateSESSION_OPENING     DatapathSessionState = 2
-	DatapathSessionStateSESSION_ESTABLISHED DatapathSessionState = 3
-	DatapathSessionStateSESSION_FIN_OUT     DatapathSessionState = 4
-	DatapathSessionStateSESSION_FIN_IN      DatapathSessionState = 5
-	DatapathSessionStateSESSION_RESET       DatapathSessionState = 6
-	DatapathSessionStateSESSION_CLOSED      DatapathSessionState = 7
+	DatapathSessionStateSESSION_JOINED      DatapathSessionState = 3
+	DatapathSessionStateSESSION_ESTABLISHED DatapathSessionState = 4
+	DatapathSessionStateSESSION_FIN_OUT     DatapathSessionState = 5
+	DatapathSessionStateSESSION_FIN_IN      DatapathSessionState = 6
+	DatapathSessionStateSESSION_LAST_OUT    DatapathSessionState = 7
+	DatapathSessionStateSESSION_LAST_IN     DatapathSessionState = 8
+	DatapathSessionStateSESSION_RESET       DatapathSessionState = 9
+	DatapathSessionStateSESSION_CLOSED      DatapathSessionState = 10
 )
 
 type DatapathSubnet4Key struct {
@@ -232,6 +384,7 @@ type DatapathUplinkEntry struct {
 	Mtu       uint32
 	PortFirst uint16
 	PortLast  uint16
+	Lookups   DatapathUplinkLookups
 }
 
 type DatapathUplinkKey struct {
@@ -239,25 +392,56 @@ type DatapathUplinkKey struct {
 	Ifindex uint32
 }
 
+type DatapathUplinkLookups uint32
+
+const (
+	DatapathUplinkLookupsUPLINK_TUPLES DatapathUplinkLookups = 1
+	DatapathUplinkLookupsUPLINK_PORTS  DatapathUplinkLookups = 2
+)
+
+type DatapathUsageEntry struct {
+	_        structs.HostLayout
+	Sessions uint32
+	Mappings uint32
+	Bucket   struct {
+		_     structs.HostLayout
+		At    uint32
+		Level uint32
+	}
+	Refused uint32
+	Pad     uint32
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	DatapathMapFoDatagramIds         = "fo_datagram_ids"
+	DatapathMapFoDatagrams4          = "fo_datagrams4"
 	DatapathMapFoEndpoints           = "fo_endpoints"
+	DatapathMapFoExhausted           = "fo_exhausted"
 	DatapathMapFoExpiry              = "fo_expiry"
 	DatapathMapFoFdb                 = "fo_fdb"
+	DatapathMapFoFirst               = "fo_first"
+	DatapathMapFoHeld                = "fo_held"
+	DatapathMapFoMappings4           = "fo_mappings4"
 	DatapathMapFoNeighbours4         = "fo_neighbours4"
 	DatapathMapFoNetworks            = "fo_networks"
+	DatapathMapFoPorts4              = "fo_ports4"
 	DatapathMapFoReasons             = "fo_reasons"
 	DatapathMapFoReplies4            = "fo_replies4"
+	DatapathMapFoRequest             = "fo_request"
+	DatapathMapFoSearch              = "fo_search"
 	DatapathMapFoSessions4           = "fo_sessions4"
 	DatapathMapFoSubnets4            = "fo_subnets4"
 	DatapathMapFoTraffic             = "fo_traffic"
 	DatapathMapFoUplinks             = "fo_uplinks"
+	DatapathMapFoUsage               = "fo_usage"
 	DatapathProgFromEndpoint         = "from_endpoint"
 	DatapathProgFromUplink           = "from_uplink"
 	DatapathProgToUplink             = "to_uplink"
 	DatapathVarPeerNeedsPacketType   = "peer_needs_packet_type"
+	DatapathVarPortHold              = "port_hold"
 	DatapathVarPortSecret            = "port_secret"
 	DatapathVarTimeoutIcmp           = "timeout_icmp"
 	DatapathVarTimeoutTcpClosed      = "timeout_tcp_closed"
@@ -317,17 +501,27 @@ type DatapathProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type DatapathMapSpecs struct {
+	FoDatagramIds *ebpf.MapSpec `ebpf:"fo_datagram_ids"`
+	FoDatagrams4  *ebpf.MapSpec `ebpf:"fo_datagrams4"`
 	FoEndpoints   *ebpf.MapSpec `ebpf:"fo_endpoints"`
+	FoExhausted   *ebpf.MapSpec `ebpf:"fo_exhausted"`
 	FoExpiry      *ebpf.MapSpec `ebpf:"fo_expiry"`
 	FoFdb         *ebpf.MapSpec `ebpf:"fo_fdb"`
+	FoFirst       *ebpf.MapSpec `ebpf:"fo_first"`
+	FoHeld        *ebpf.MapSpec `ebpf:"fo_held"`
+	FoMappings4   *ebpf.MapSpec `ebpf:"fo_mappings4"`
 	FoNeighbours4 *ebpf.MapSpec `ebpf:"fo_neighbours4"`
 	FoNetworks    *ebpf.MapSpec `ebpf:"fo_networks"`
+	FoPorts4      *ebpf.MapSpec `ebpf:"fo_ports4"`
 	FoReasons     *ebpf.MapSpec `ebpf:"fo_reasons"`
 	FoReplies4    *ebpf.MapSpec `ebpf:"fo_replies4"`
+	FoRequest     *ebpf.MapSpec `ebpf:"fo_request"`
+	FoSearch      *ebpf.MapSpec `ebpf:"fo_search"`
 	FoSessions4   *ebpf.MapSpec `ebpf:"fo_sessions4"`
 	FoSubnets4    *ebpf.MapSpec `ebpf:"fo_subnets4"`
 	FoTraffic     *ebpf.MapSpec `ebpf:"fo_traffic"`
 	FoUplinks     *ebpf.MapSpec `ebpf:"fo_uplinks"`
+	FoUsage       *ebpf.MapSpec `ebpf:"fo_usage"`
 }
 
 // DatapathVariableSpecs contains global variables before they are loaded into the kernel.
@@ -335,6 +529,7 @@ type DatapathMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type DatapathVariableSpecs struct {
 	PeerNeedsPacketType   *ebpf.VariableSpec `ebpf:"peer_needs_packet_type"`
+	PortHold              *ebpf.VariableSpec `ebpf:"port_hold"`
 	PortSecret            *ebpf.VariableSpec `ebpf:"port_secret"`
 	TimeoutIcmp           *ebpf.VariableSpec `ebpf:"timeout_icmp"`
 	TimeoutTcpClosed      *ebpf.VariableSpec `ebpf:"timeout_tcp_closed"`
@@ -363,32 +558,52 @@ func (o *DatapathObjects) Close() error {
 //
 // It can be passed to LoadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DatapathMaps struct {
+	FoDatagramIds *ebpf.Map `ebpf:"fo_datagram_ids"`
+	FoDatagrams4  *ebpf.Map `ebpf:"fo_datagrams4"`
 	FoEndpoints   *ebpf.Map `ebpf:"fo_endpoints"`
+	FoExhausted   *ebpf.Map `ebpf:"fo_exhausted"`
 	FoExpiry      *ebpf.Map `ebpf:"fo_expiry"`
 	FoFdb         *ebpf.Map `ebpf:"fo_fdb"`
+	FoFirst       *ebpf.Map `ebpf:"fo_first"`
+	FoHeld        *ebpf.Map `ebpf:"fo_held"`
+	FoMappings4   *ebpf.Map `ebpf:"fo_mappings4"`
 	FoNeighbours4 *ebpf.Map `ebpf:"fo_neighbours4"`
 	FoNetworks    *ebpf.Map `ebpf:"fo_networks"`
+	FoPorts4      *ebpf.Map `ebpf:"fo_ports4"`
 	FoReasons     *ebpf.Map `ebpf:"fo_reasons"`
 	FoReplies4    *ebpf.Map `ebpf:"fo_replies4"`
+	FoRequest     *ebpf.Map `ebpf:"fo_request"`
+	FoSearch      *ebpf.Map `ebpf:"fo_search"`
 	FoSessions4   *ebpf.Map `ebpf:"fo_sessions4"`
 	FoSubnets4    *ebpf.Map `ebpf:"fo_subnets4"`
 	FoTraffic     *ebpf.Map `ebpf:"fo_traffic"`
 	FoUplinks     *ebpf.Map `ebpf:"fo_uplinks"`
+	FoUsage       *ebpf.Map `ebpf:"fo_usage"`
 }
 
 func (m *DatapathMaps) Close() error {
 	return _DatapathClose(
+		m.FoDatagramIds,
+		m.FoDatagrams4,
 		m.FoEndpoints,
+		m.FoExhausted,
 		m.FoExpiry,
 		m.FoFdb,
+		m.FoFirst,
+		m.FoHeld,
+		m.FoMappings4,
 		m.FoNeighbours4,
 		m.FoNetworks,
+		m.FoPorts4,
 		m.FoReasons,
 		m.FoReplies4,
+		m.FoRequest,
+		m.FoSearch,
 		m.FoSessions4,
 		m.FoSubnets4,
 		m.FoTraffic,
 		m.FoUplinks,
+		m.FoUsage,
 	)
 }
 
@@ -397,6 +612,7 @@ func (m *DatapathMaps) Close() error {
 // It can be passed to LoadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DatapathVariables struct {
 	PeerNeedsPacketType   *ebpf.Variable `ebpf:"peer_needs_packet_type"`
+	PortHold              *ebpf.Variable `ebpf:"port_hold"`
 	PortSecret            *ebpf.Variable `ebpf:"port_secret"`
 	TimeoutIcmp           *ebpf.Variable `ebpf:"timeout_icmp"`
 	TimeoutTcpClosed      *ebpf.Variable `ebpf:"timeout_tcp_closed"`

@@ -131,6 +131,12 @@ func (h Host) want(cfg *config.Config, owned []reconcile.Resource) ([]reconcile.
 	if len(in.uplinks) == 0 && slices.ContainsFunc(cfg.Networks, func(n config.Network) bool { return n.Masquerade }) {
 		h.warn("no uplink: this host has no default route, and the configuration names none; run up again when there is one")
 	}
+	for _, net := range networksOf(cfg, config.EBPF) {
+		if ports := net.Translation.Ports; ports != (config.PortRange{}) && ports.Overlaps(in.local) {
+			h.warn(fmt.Sprintf("ports %s of network %s overlap net.ipv4.ip_local_port_range (%s): a connection of this host may find its "+
+				"port in use by a session to the same remote; choose other ports, or set net.ipv4.ip_local_reserved_ports", ports, net.Name, in.local))
+		}
+	}
 	return want(cfg, in, numbersOf(owned)), nil
 }
 

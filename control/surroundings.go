@@ -35,7 +35,7 @@ func look(cfg *config.Config, hook, version string) (surroundings, error) {
 	if in.hook, err = loader.ParseHook(hook); err != nil {
 		return in, err
 	}
-	in.portFirst, in.portLast, err = outsidePorts()
+	in.local, in.ports, err = outsidePorts()
 	return in, err
 }
 
@@ -67,22 +67,23 @@ func findUplinks(cfg *config.Config, ebpf bool) ([]topology.Uplink, error) {
 
 // outsidePorts returns the larger part of the ports beside those that the kernel gives to the host's own sockets, so that a
 // connection of the host never finds its port taken by a session.
-func outsidePorts() (first, last uint16, err error) {
+func outsidePorts() (local, ports config.PortRange, err error) {
 	const key = "/proc/sys/net/ipv4/ip_local_port_range"
 	text, err := os.ReadFile(key)
 	if err != nil {
-		return 0, 0, fmt.Errorf("read local port range: %w", err)
+		return local, ports, fmt.Errorf("read local port range: %w", err)
 	}
 	var low, high int
 	if _, err := fmt.Sscan(string(text), &low, &high); err != nil {
-		return 0, 0, fmt.Errorf("read local port range %q: %w", text, err)
+		return local, ports, fmt.Errorf("read local port range %q: %w", text, err)
 	}
+	local = config.PortRange{First: uint16(low), Last: uint16(high)}
 	below, above := low-firstUnprivilegedPort, lastPort-high
 	if max(below, above) < fewestPorts {
-		return 0, 0, fmt.Errorf("choose outside ports: net.ipv4.ip_local_port_range (%d %d) leaves fewer than %d ports beside it: narrow it", low, high, fewestPorts)
+		return local, ports, fmt.Errorf("choose outside ports: net.ipv4.ip_local_port_range (%d %d) leaves fewer than %d ports beside it: narrow it", low, high, fewestPorts)
 	}
 	if below >= above {
-		return firstUnprivilegedPort, uint16(low - 1), nil
+		return local, config.PortRange{First: firstUnprivilegedPort, Last: local.First - 1}, nil
 	}
-	return uint16(high + 1), lastPort, nil
+	return local, config.PortRange{First: local.Last + 1, Last: lastPort}, nil
 }

@@ -19,8 +19,10 @@ type surroundings struct {
 	uplinks []topology.Uplink
 	hook    loader.Hook
 	build   string
-	// portFirst and portLast bound the outside ports: none that the kernel gives to the host's own sockets.
-	portFirst, portLast uint16
+	// ports are the outside ports of networks that name none: none that the kernel gives to the host's own sockets.
+	ports config.PortRange
+	// local are the ports that the kernel gives to the host's own sockets.
+	local config.PortRange
 }
 
 // want lists every object that the configuration asks for, in the order in which they can be made. Whatever guards the uplinks
@@ -29,16 +31,16 @@ func want(cfg *config.Config, in surroundings, n *numbers) []reconcile.Resource 
 	var w []reconcile.Resource
 	ebpf := networksOf(cfg, config.EBPF)
 	if len(ebpf) > 0 {
-		w = append(w, &datapath.BPFFS{}, &datapath.Programs{Build: in.build})
+		w = append(w, &datapath.BPFFS{}, &datapath.Programs{Build: in.build, Sessions: uint32(cfg.Sessions)})
 	}
 	for _, net := range cfg.Networks {
 		w = append(w, wantBridge(net)...)
 	}
 	for _, net := range ebpf {
-		w = append(w, wantNetwork(net, n))
+		w = append(w, wantNetwork(net, in, n))
 	}
 	if len(ebpf) > 0 {
-		w = append(w, wantUplinks(in)...)
+		w = append(w, wantUplinks(ebpf, in)...)
 	}
 	w = append(w, wantMasquerade(cfg, in)...)
 	w = append(w, wantForwarding(cfg, in)...)
@@ -76,7 +78,8 @@ func wantBridge(net config.Network) []reconcile.Resource {
 	}
 }
 
-func wantNetwork(net config.Network, n *numbers) reconcile.Resource {
+func wantNetwork(net config.Network, in surroundings, n *numbers) reconcile.Resource {
+	ports := portsOf(net, in)
 	return &datapath.Network{
 		Number:     n.network(net.Name),
 		Name:       net.Name,
@@ -85,19 +88,53 @@ func wantNetwork(net config.Network, n *numbers) reconcile.Resource {
 		GatewayMAC: topology.MAC(net.GatewayMAC()),
 		MTU:        net.MTU,
 		Masquerade: net.Masquerade,
+
+		EndpointDependent: net.Translation.Mapping == config.EndpointDependent,
+		OpenFilter:        net.Translation.Filtering == config.OpenFiltering,
+		PortFirst:         ports.First,
+		PortLast:          ports.Last,
 	}
 }
 
-func wantUplinks(in surroundings) []reconcile.Resource {
+// portsOf are the network's outside ports: none if it is not masqueraded.
+func portsOf(net config.Network, in surroundings) config.PortRange {
+	if !net.Masquerade {
+		return config.PortRange{}
+	}
+	if net.Translation.Ports == (config.PortRange{}) {
+		return in.ports
+	}
+	return net.Translation.Ports
+}
+
+func wantUplinks(nets []config.Network, in surroundings) []reconcile.Resource {
 	var w []reconcile.Resource
 	for _, up := range in.uplinks {
 		w = append(w,
-			&datapath.Uplink{Device: up.Name, Address: up.Address, MTU: up.MTU, PortFirst: in.portFirst, PortLast: in.portLast},
+			wantUplink(up, nets, in),
 			&datapath.Attachment{Device: up.Name, Point: loader.ToUplink, Hook: in.hook, Build: in.build},
 			&datapath.Attachment{Device: up.Name, Point: loader.FromUplink, Hook: in.hook, Build: in.build},
 		)
 	}
 	return w
+}
+
+// wantUplink sums up what the networks need of it.
+func wantUplink(up topology.Uplink, nets []config.Network, in surroundings) *datapath.Uplink {
+	u := &datapath.Uplink{Device: up.Name, Address: up.Address, MTU: up.MTU}
+	for _, net := range nets {
+		ports := portsOf(net, in)
+		if !net.Masquerade {
+			continue
+		}
+		if u.PortLast == 0 {
+			u.PortFirst, u.PortLast = ports.First, ports.Last
+		}
+		u.PortFirst, u.PortLast = min(u.PortFirst, ports.First), max(u.PortLast, ports.Last)
+		u.Tuples = u.Tuples || net.Translation.Mapping == config.EndpointDependent
+		u.Ports = u.Ports || net.Translation.Filtering == config.OpenFiltering
+	}
+	return u
 }
 
 func wantMasquerade(cfg *config.Config, in surroundings) []reconcile.Resource {
@@ -146,6 +183,7 @@ func wantEndpoint(net config.Network, ep config.Endpoint, in surroundings, n *nu
 				Device:  ep.HostInterface,
 				Address: addr,
 				MAC:     mac,
+				Limits:  wantLimits(net.Translation.Limits),
 			},
 			&datapath.Attachment{Device: ep.HostInterface, Point: loader.FromEndpoint, Hook: in.hook, Build: in.build},
 		)
@@ -153,4 +191,8 @@ func wantEndpoint(net config.Network, ep config.Endpoint, in surroundings, n *nu
 	return append(w, topology.Address{
 		Namespace: ep.Namespace, Device: ep.Interface, Prefix: netip.PrefixFrom(addr, net.Subnets[0].Bits()),
 	})
+}
+
+func wantLimits(l config.Limits) datapath.Limits {
+	return datapath.Limits{Sessions: uint32(l.Sessions), Mappings: uint32(l.Mappings), Rate: uint32(l.Rate), Burst: uint32(l.Burst)}
 }

@@ -19,11 +19,11 @@ import (
 
 // place is a host with one uplink.
 var place = surroundings{
-	uplinks:   []topology.Uplink{{Name: "eth0", MTU: 1500, Address: netip.MustParseAddr("203.0.113.2")}},
-	hook:      loader.TCX,
-	build:     "b",
-	portFirst: 1024,
-	portLast:  32767,
+	uplinks: []topology.Uplink{{Name: "eth0", MTU: 1500, Address: netip.MustParseAddr("203.0.113.2")}},
+	hook:    loader.TCX,
+	build:   "b",
+	ports:   config.PortRange{First: 1024, Last: 32767},
+	local:   config.PortRange{First: 32768, Last: 60999},
 }
 
 func names(resources []reconcile.Resource) string {
@@ -162,5 +162,20 @@ func TestDecodeBringsBackWhatTheStateHolds(t *testing.T) {
 		if diff := cmp.Diff(string(data), string(again)); diff != "" || reconcile.Name(r) != reconcile.Name(back) {
 			t.Errorf("%s: came back as %s: %s", reconcile.Name(r), reconcile.Name(back), diff)
 		}
+	}
+}
+
+func TestUplinkSumsUpItsNetworks(t *testing.T) {
+	cfg := parse(t, `networks:
+  - {name: a, subnets: [10.0.0.0/24], gateway: 10.0.0.1, mapping: endpoint-dependent, ports: 40000-41000}
+  - {name: b, subnets: [10.0.1.0/24], gateway: 10.0.1.1, filtering: endpoint-independent, ports: 2000-3000}
+  - {name: c, subnets: [10.0.2.0/24], gateway: 10.0.2.1, masquerade: false}
+`)
+	got := wantUplink(place.uplinks[0], cfg.Networks, place)
+	want := &datapath.Uplink{
+		Device: "eth0", Address: place.uplinks[0].Address, MTU: 1500, PortFirst: 2000, PortLast: 41000, Tuples: true, Ports: true,
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+		t.Error(diff)
 	}
 }

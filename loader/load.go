@@ -43,19 +43,24 @@ func (p Pins) Whole(build string) bool {
 	})
 }
 
-// mapNames are the maps that are pinned.
+// mapNames are the maps that are pinned. The others hold nothing that is worth keeping from one generation to the next.
 var mapNames = []string{
+	bpf.DatapathMapFoDatagramIds,
+	bpf.DatapathMapFoDatagrams4,
 	bpf.DatapathMapFoEndpoints,
 	bpf.DatapathMapFoExpiry,
 	bpf.DatapathMapFoFdb,
+	bpf.DatapathMapFoMappings4,
 	bpf.DatapathMapFoNeighbours4,
 	bpf.DatapathMapFoNetworks,
+	bpf.DatapathMapFoPorts4,
 	bpf.DatapathMapFoReasons,
 	bpf.DatapathMapFoReplies4,
 	bpf.DatapathMapFoSessions4,
 	bpf.DatapathMapFoSubnets4,
 	bpf.DatapathMapFoTraffic,
 	bpf.DatapathMapFoUplinks,
+	bpf.DatapathMapFoUsage,
 }
 
 // Generations lists the builds that have a pinned program.
@@ -79,13 +84,18 @@ func (p Pins) Check() error { return p.check() }
 
 // Load brings the programs of this build into the kernel and pins them, whole or not at all. Maps that are pinned are kept with
 // what they hold; missing ones are made. Nothing is attached.
-func (p Pins) Load(build string) error {
+//
+// Sessions is how many the host can have at once.
+func (p Pins) Load(build string, sessions uint32) error {
 	if err := p.make(p.Maps(), p.progs()); err != nil {
 		return err
 	}
 	spec, err := specification()
 	if err != nil {
 		return err
+	}
+	for _, name := range []string{bpf.DatapathMapFoSessions4, bpf.DatapathMapFoReplies4, bpf.DatapathMapFoExpiry} {
+		spec.Maps[name].MaxEntries = sessions
 	}
 	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: p.Maps()}})
 	if err != nil {
@@ -104,7 +114,7 @@ func specification() (*ebpf.CollectionSpec, error) {
 	for at, name := range kernelNames {
 		spec.Programs[string(at)].Name = name
 	}
-	for _, name := range mapNames { // all but .rodata, which the library freezes by that name
+	for _, name := range mapNames {
 		spec.Maps[name].Pinning = ebpf.PinByName
 	}
 	version, err := features.LinuxVersionCode()
@@ -174,7 +184,7 @@ func explainLoad(err error) error {
 		return fmt.Errorf("load datapath: the kernel's verifier refuses it: %w", rejected)
 	}
 	if errors.Is(err, ebpf.ErrMapIncompatible) {
-		return fmt.Errorf("load datapath: a pinned map has another layout (run `flyover down` first; sessions end): %w", err)
+		return fmt.Errorf("load datapath: a pinned map has another layout or size (run `flyover down` first; sessions end): %w", err)
 	}
 	return fmt.Errorf("load datapath: %w", err)
 }

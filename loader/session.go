@@ -20,6 +20,16 @@ type Sessions struct {
 	Capacity uint32 `json:"capacity"`
 }
 
+// Holds tells whether the pinned session table is of this size.
+func (p Pins) Holds(sessions uint32) bool {
+	t, err := OpenTable[bpf.DatapathSession4Key, bpf.DatapathSession4Entry](p, bpf.DatapathMapFoSessions4)
+	if err != nil {
+		return false
+	}
+	defer t.Close()
+	return t.m.MaxEntries() == sessions
+}
+
 // Sessions counts by walking the table.
 func (p Pins) Sessions() (Sessions, error) {
 	var s Sessions
@@ -82,7 +92,7 @@ func (t timeouts) live(proto uint8, state bpf.DatapathSessionState, age uint32) 
 		limit = t.udp
 	case proto == unix.IPPROTO_ICMP:
 		limit = t.icmp
-	case state == bpf.DatapathSessionStateSESSION_ESTABLISHED:
+	case state >= bpf.DatapathSessionStateSESSION_ESTABLISHED && state <= bpf.DatapathSessionStateSESSION_FIN_IN:
 		limit = t.established
 	case state == bpf.DatapathSessionStateSESSION_CLOSED:
 		limit = t.closed

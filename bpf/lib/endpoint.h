@@ -20,8 +20,13 @@ struct endpoint_entry {
 	__u8 addr4[4]; /* its IPv4 address */
 	__u8 mac[ETH_ALEN];
 	__u8 pad[2];
+	/* What it may take of the translation, see lib/usage.h. 0: no limit. */
+	__u32 sessions_max;
+	__u32 mappings_max;
+	__u32 sessions_rate;  /* new ones a second */
+	__u32 sessions_burst; /* new ones at once */
 };
-_Static_assert(sizeof(struct endpoint_entry) == 20, "no hidden padding");
+_Static_assert(sizeof(struct endpoint_entry) == 36, "no hidden padding");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -57,7 +62,7 @@ static __always_inline void endpoint_count_sent(__u32 id, __u32 bytes, enum reas
 {
 	struct traffic_entry *t = bpf_map_lookup_elem(&fo_traffic, &id);
 
-	if (!t)
+	if (!t || !reason) /* what is held comes again */
 		return;
 	t->sent.packets++;
 	t->sent.bytes += bytes;

@@ -5,6 +5,7 @@
 
 #include "endpoint.h"
 #include "fdb.h"
+#include "fragment.h"
 #include "icmp.h"
 #include "kernel.h"
 #include "masquerade.h"
@@ -46,8 +47,6 @@ static __always_inline enum reason forward_routable(struct pkt *p)
 {
 	enum reason reason;
 
-	if (p->fragment)
-		return PASS_FRAGMENT;
 	if (p->options)
 		return PASS_OPTIONS;
 	if (p->ttl <= 1)
@@ -62,94 +61,100 @@ static __always_inline enum reason forward_routable(struct pkt *p)
  * May the stack have a packet of a masqueraded network? It would send it out of any interface that the host has a route by, and
  * only uplinks have to_uplink on them. Other networks of the host are inside too.
  */
-static __always_inline enum reason forward_by_stack(struct pkt *p, const struct network_entry *net, enum reason reason)
+static __always_inline enum reason forward_by_stack(struct pkt *p, __u32 bridge, enum reason reason)
 {
-	struct route route = uplink_route(p, net->bridge, 0);
+	struct route route = uplink_route(p, bridge, 0);
 
 	if (!route.ifindex || uplink_lookup(route.ifindex))
 		return reason;
 	return uplink_inside(p->dst) ? PASS_ROUTE : DROP_ROUTE;
 }
 
-/* The session of a packet to the outside: found, brought up to date with the host's routes, or made. */
-static __always_inline enum reason forward_session(struct pkt *p, const struct network_entry *net, struct session4_entry **s)
+/* Does the session lead back in, by an outside port (RFC 4787 section 6)? */
+static __always_inline bool forward_is_hairpin(const struct pkt *p, const struct session4_entry *s)
 {
-	struct session4_request req = { .key = session4_key_of(p), .endpoint = p->skb->ifindex };
+	return addr4_load(s->outside) == p->dst;
+}
+
+/* The uplink whose address the packet is for, if the port there stands for an inside. */
+static __always_inline struct route forward_hairpin_route(const struct pkt *p)
+{
+	struct port4_key key = { .outside_port = p->dport, .proto = p->proto };
+	struct port4_entry *port;
+
+	addr4_store(key.outside, p->dst);
+	port = p->proto == IPPROTO_ICMP ? NULL : bpf_map_lookup_elem(&fo_ports4, &key);
+	return (struct route){ .ifindex = port ? port->uplink : 0 };
+}
+
+/* The session of a packet to the outside: found, brought up to date with the host's routes, or made. */
+static __always_inline enum reason forward_session(struct pkt *p, __u32 network, const struct network_entry *net,
+						   struct session4_entry **s)
+{
+	struct session4_key key = session4_key_of(p);
 	struct route route;
 	bool stale = false;
 
-	*s = masquerade_find(p, &req.key, req.endpoint, &stale);
-	if (*s && !stale)
+	*s = masquerade_find(p, &key, p->skb->ifindex, &stale);
+	if (*s && (!stale || forward_is_hairpin(p, *s)))
 		return REASON_NONE;
 	route = uplink_route(p, net->bridge, 0);
-	if (*s && masquerade_refresh(p, *s, route))
+	if (*s && masquerade_refresh(p, &key, *s, route))
 		return REASON_NONE;
+	if (!route.ifindex)
+		route = forward_hairpin_route(p);
 	if (!route.ifindex)
 		return PASS_HOST;
 	if (!uplink_lookup(route.ifindex))
 		return uplink_inside(p->dst) ? PASS_ROUTE : DROP_ROUTE;
-	req.uplink = route.ifindex;
-	req.next_hop = route.next_hop;
-	return masquerade_make(p->skb, &req, s);
+	return masquerade_make(p, &key, p->skb->ifindex, network, route, s);
 }
 
-/* A packet whose session is known: translated and on its way. */
-static __always_inline enum reason forward_translated(struct pkt *p, const struct session4_entry *s)
+/*
+ * Whose is the flow that the outside calls key? Most often that of a mapping that knows the remote; what else there can be, the
+ * uplink says.
+ */
+static __always_inline bool forward_owner_of(__u32 uplink, const struct reply4_key *flow, struct reply4_owner *owner)
 {
-	struct bpf_redir_neigh next = { .nh_family = AF_INET, .ipv4_nh = addr4_load(s->next_hop) };
-	__u32 uplink = s->uplink;
-	enum reason reason;
+	struct port4_key port = { .outside_port = flow->outside_port, .proto = flow->proto };
+	struct reply4_key key = *flow;
+	struct uplink_entry *up;
 
-	if (!pkt_fits(p, s->mtu))
-		return PASS_MTU;
-	reason = translate(p, TRANSLATE_SOURCE, addr4_load(s->outside), s->outside_port, 1);
-	if (reason)
-		return reason;
-	p->skb->tc_index = FORWARD_TRANSLATED;
-	bpf_redirect_neigh(uplink, &next, sizeof(next), 0);
-	return FORWARD_OUTSIDE;
-}
-
-/* A packet for the gateway's MAC: to the outside, or to the host. */
-static __always_inline enum reason forward_outside(struct pkt *p, const struct network_entry *net)
-{
-	struct session4_entry *s = NULL;
-	enum reason reason;
-
-	if (p->ethertype != bpf_htons(ETH_P_IP))
-		return PASS_ETHERTYPE;
-	if (network_contains(net, p->dst))
-		return PASS_HOST;
-	if (!(net->flags & NETWORK_MASQUERADE))
-		return PASS_ROUTED;
-	reason = forward_routable(p);
-	if (reason >= (enum reason)REASON_DROP_FIRST)
-		return reason;
-	if (reason)
-		return forward_by_stack(p, net, reason);
-	reason = forward_session(p, net, &s);
-	if (reason)
-		return reason;
-	return s ? forward_translated(p, s) : DROP_SESSION_RACE;
-}
-
-/* Is the index entry's session live? Follows the TCP state by the reply's flags. */
-static __always_inline bool forward_reply_is_live(const struct pkt *p, const struct reply4_key *key, struct reply4_entry *r)
-{
-	struct session_life life = session_life_load(&r->life);
-	__u32 now = session_now();
-	struct session4_key session_key;
-	struct session4_entry *s;
-
-	if (!session_is_live(life, key->proto, now))
-		return false;
-	if (!(p->tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST)) && life.state != SESSION_OPENING)
+	key.remote_port = 0;
+	if (reply4_owner_of(&key, owner))
 		return true;
-	session_key = reply4_session_key(key, r);
-	s = bpf_map_lookup_elem(&fo_sessions4, &session_key);
-	if (!s || s->outside_port != key->outside_port || addr4_load(s->outside) != addr4_load(key->outside))
+	up = uplink_lookup(uplink);
+	if (!up)
 		return false;
-	return session4_touch(&session_key, s, session_life_load(&s->life), p->tcp_flags, 0, now);
+	if ((up->lookups & UPLINK_TUPLES) && flow->remote_port) {
+		key.remote_port = flow->remote_port;
+		if (reply4_owner_of(&key, owner))
+			return true;
+	}
+	addr4_store(port.outside, addr4_load(flow->outside));
+	return (up->lookups & UPLINK_PORTS) && port4_owner_of(&port, owner);
+}
+
+/* May the packet from outside pass to the owner of the port that it is for? Follows the TCP state of its session. */
+static __always_inline bool forward_is_wanted(struct pkt *p, const struct reply4_owner *owner)
+{
+	struct session4_key key = { .inside_port = owner->inside_port, .remote_port = p->sport, .proto = p->proto };
+	struct session4_entry *s;
+	struct session_life life;
+	__u32 now = session_now();
+
+	if (p->proto != IPPROTO_TCP)
+		return session_is_live(owner->life, p->proto, now);
+	addr4_store(key.inside, owner->inside);
+	addr4_store(key.remote, p->src);
+	s = bpf_map_lookup_elem(&fo_sessions4, &key);
+	if (s && s->outside_port == p->dport && addr4_load(s->outside) == p->dst) {
+		life = session_life_load(&s->life);
+		if (session_is_live(life, p->proto, now))
+			return session4_touch(p, &key, s, life, 0, now);
+	}
+	/* A connection that the outside begins, to a port whose filter lets the remote in. */
+	return owner->mapped && tcp_begins(p->tcp_flags) == SESSION_OPENING && session_is_live(owner->life, p->proto, now);
 }
 
 /* The owner of a reply, or why there is none: an address that went to another endpoint does not take its sessions along. */
@@ -198,27 +203,55 @@ static __always_inline enum reason forward_unasked(const struct pkt *p, enum rea
 }
 
 /*
- * The reply of a session. One whose TTL runs out, or that the network's MTU does not let through, is translated and left to the
- * stack, which fragments it or answers; to_uplink translates the answer.
+ * What belongs to no session, with ports. A SYN to the ports of the translation is not answered: its connection may be opened from
+ * inside at the same moment (RFC 5382 REQ-4). The host's own sockets there get theirs.
  */
-static __always_inline enum reason forward_reply(struct pkt *p)
+static __always_inline enum reason forward_unknown(struct pkt *p)
+{
+	struct uplink_entry *up = uplink_lookup(p->skb->ifindex);
+	struct reply4_key key = reply4_key_of(p);
+	__u16 port = bpf_ntohs(p->dport);
+
+	if (up && p->proto == IPPROTO_TCP && tcp_begins(p->tcp_flags) == SESSION_OPENING && !(p->tcp_flags & TCP_RST) &&
+	    p->dst == addr4_load(up->source4) && port >= up->port_first && port <= up->port_last &&
+	    !port_is_host_socket(p->skb, &key))
+		return DROP_UNSOLICITED;
+	return forward_unasked(p, PASS_NO_SESSION);
+}
+
+/*
+ * Notes what becomes of the datagram from outside whose first fragment this is. 0: the packet is lost. What has to do with fragments
+ * is in global functions that parse the packet anew, to have stacks of their own.
+ */
+__noinline int forward_note_in(struct __sk_buff *skb, __u32 uplink, enum datagram_state state, __be32 inside, __u32 ifindex)
+{
+	struct datagram4_entry d = { .state = state, .ifindex = ifindex };
+	struct datagram4_key key;
+	struct pkt p;
+
+	if (pkt_parse(&p, skb) || p.ethertype != bpf_htons(ETH_P_IP))
+		return 0;
+	key = datagram4_key_of(&p, uplink);
+	addr4_store(d.addr, inside);
+	return fragment_begin(skb, &key, &d);
+}
+
+/*
+ * The reply of a session. One whose TTL runs out, or that the network's MTU does not let through, is translated and left to the
+ * stack, which fragments it or answers; to_uplink translates the answer. REASON_NONE: nobody's.
+ */
+static __always_inline enum reason forward_reply(struct pkt *p, __u32 uplink, bool fragment)
 {
 	struct network_entry *net = NULL;
 	struct endpoint_entry *ep = NULL;
+	struct reply4_owner owner = {};
 	struct reply4_key key = reply4_key_of(p);
-	struct reply4_entry *r = bpf_map_lookup_elem(&fo_replies4, &key);
 	enum reason reason, slow = REASON_NONE;
-	__be16 inside_port;
-	__be32 inside;
-	__u32 ifindex;
 
-	if (!r || !forward_reply_is_live(p, &key, r))
-		return forward_unasked(p, PASS_NO_SESSION);
-	ifindex = r->endpoint;
-	inside = addr4_load(r->inside);
-	inside_port = r->inside_port;
-	reason = forward_owner(ifindex, inside, &ep, &net);
-	if (reason && !forward_is_gateway(ifindex, inside))
+	if (!forward_owner_of(uplink, &key, &owner) || !forward_is_wanted(p, &owner))
+		return REASON_NONE;
+	reason = forward_owner(owner.endpoint, owner.inside, &ep, &net);
+	if (reason && !forward_is_gateway(owner.endpoint, owner.inside))
 		return reason;
 	if (reason)
 		slow = PASS_HOST;
@@ -226,11 +259,163 @@ static __always_inline enum reason forward_reply(struct pkt *p)
 		slow = PASS_TTL;
 	else if (!pkt_fits(p, net->mtu))
 		slow = PASS_MTU;
-	reason = translate(p, TRANSLATE_DESTINATION, inside, inside_port, slow ? 0 : 1);
+	if (fragment && !forward_note_in(p->skb, uplink, DATAGRAM_TRANSLATED, owner.inside, owner.endpoint))
+		return DROP_FRAGMENT;
+	reason = translate(p, TRANSLATE_DESTINATION, owner.inside, owner.inside_port, slow ? 0 : 1);
 	if (reason || slow)
 		return reason ? reason : slow;
-	reason = forward_into(p, ep, net, ifindex);
+	reason = forward_into(p, ep, net, owner.endpoint);
 	return reason ? reason : FORWARD_INSIDE;
+}
+
+/*
+ * A packet that has been translated and is for an outside port of ours: what it is from now on is parsed anew, and goes in as if it
+ * had come by the uplink, one hop in all. An enum reason. A global function, to have its own stack.
+ */
+__noinline int forward_hairpin(struct __sk_buff *skb, __u32 uplink)
+{
+	enum reason reason;
+	struct pkt p;
+
+	reason = pkt_parse(&p, skb);
+	if (!reason)
+		reason = pkt_parse_l4(&p);
+	if (reason)
+		return DROP_MALFORMED;
+	reason = forward_reply(&p, uplink, false);
+	if (!reason)
+		return DROP_UNSOLICITED;
+	return reason == FORWARD_INSIDE ? FORWARD_HAIRPIN : reason;
+}
+
+/* A packet whose session is known: translated and on its way; id is the new identification of a fragment. */
+static __always_inline enum reason forward_translated(struct pkt *p, const struct session4_entry *s, __be16 id)
+{
+	struct bpf_redir_neigh next = { .nh_family = AF_INET, .ipv4_nh = addr4_load(s->next_hop) };
+	bool hairpin = forward_is_hairpin(p, s);
+	__u32 uplink = s->uplink;
+	enum reason reason;
+
+	if (!hairpin && !pkt_fits(p, s->mtu))
+		return PASS_MTU;
+	reason = translate(p, TRANSLATE_SOURCE, addr4_load(s->outside), s->outside_port, hairpin ? 0 : 1);
+	if (!reason && p->fragment)
+		reason = translate_id(p, id);
+	if (reason)
+		return reason;
+	if (hairpin)
+		return forward_hairpin(p->skb, uplink);
+	p->skb->tc_index = FORWARD_TRANSLATED;
+	bpf_redirect_neigh(uplink, &next, sizeof(next), 0);
+	return FORWARD_OUTSIDE;
+}
+
+/*
+ * Notes what becomes of the datagram from inside whose first fragment this is: translated by s, or, if the reason for which it is not
+ * is a drop, the same. The new identification, or -1: the packet is lost.
+ */
+__noinline int forward_note_out(struct __sk_buff *skb, const struct session4_entry *s, __u32 reason)
+{
+	struct datagram4_entry d = { .state = DATAGRAM_HOST };
+	struct datagram4_key key;
+	struct pkt p;
+
+	if (pkt_parse(&p, skb) || p.ethertype != bpf_htons(ETH_P_IP))
+		return -1;
+	key = datagram4_key_of(&p, 0);
+	if (reason >= REASON_DROP_FIRST)
+		d.state = DATAGRAM_REFUSED;
+	if (!reason && s) {
+		d.state = DATAGRAM_TRANSLATED;
+		d.ifindex = s->uplink;
+		d.mtu = s->mtu;
+		d.id = datagram_next_id();
+		addr4_store(d.addr, addr4_load(s->outside));
+		addr4_store(d.next_hop, addr4_load(s->next_hop));
+	}
+	return fragment_begin(skb, &key, &d) ? d.id : -1;
+}
+
+/* forward_note_out() for the packet at hand: DROP_FRAGMENT if it is lost, or for an outside port of ours, where nothing is put together. */
+static __always_inline enum reason forward_first_out(struct pkt *p, const struct session4_entry *s, enum reason reason,
+						     __be16 *id)
+{
+	int noted;
+
+	if (!reason && forward_is_hairpin(p, s))
+		reason = DROP_FRAGMENT;
+	noted = forward_note_out(p->skb, s, reason);
+	if (noted < 0)
+		return DROP_FRAGMENT;
+	*id = noted;
+	return reason;
+}
+
+/* Does it carry octets of the transport header that only the first fragment may (RFC 3128)? They would replace what was judged. */
+static __always_inline bool forward_overwrites(const struct pkt *p)
+{
+	return p->proto == IPPROTO_TCP && p->offset < sizeof(struct tcphdr);
+}
+
+/* A fragment from inside, of the network of the bridge, that is not the first of its datagram. An enum reason. */
+__noinline int forward_later_out(struct __sk_buff *skb, __u32 bridge)
+{
+	struct bpf_redir_neigh next = { .nh_family = AF_INET };
+	struct datagram4_entry *d;
+	struct datagram4_key key;
+	enum reason reason;
+	struct pkt p;
+	__u32 uplink;
+
+	if (pkt_parse(&p, skb) || p.ethertype != bpf_htons(ETH_P_IP))
+		return DROP_MALFORMED;
+	if (forward_overwrites(&p))
+		return DROP_FRAGMENT;
+	key = datagram4_key_of(&p, 0);
+	d = datagram4_lookup(&key);
+	if (!d || d->state == DATAGRAM_WAITING)
+		return fragment_hold(skb, &key, p.offset, HOOK_FROM_ENDPOINT);
+	if (d->state == DATAGRAM_REFUSED)
+		return DROP_FRAGMENT;
+	if (d->state == DATAGRAM_HOST || p.options || p.ttl <= 1 || !pkt_fits(&p, d->mtu))
+		return forward_by_stack(&p, bridge, PASS_FRAGMENT);
+	uplink = d->ifindex;
+	next.ipv4_nh = addr4_load(d->next_hop);
+	reason = translate_id(&p, d->id);
+	if (!reason)
+		reason = translate_ip(&p, TRANSLATE_SOURCE, addr4_load(d->addr), 1);
+	if (reason)
+		return reason;
+	skb->tc_index = FORWARD_TRANSLATED;
+	bpf_redirect_neigh(uplink, &next, sizeof(next), 0);
+	return FORWARD_OUTSIDE;
+}
+
+/* A packet for the gateway's MAC: to the outside, or to the host. */
+static __always_inline enum reason forward_outside(struct pkt *p, __u32 network, const struct network_entry *net)
+{
+	struct session4_entry *s = NULL;
+	enum reason reason;
+	__be16 id = 0;
+
+	if (p->ethertype != bpf_htons(ETH_P_IP))
+		return PASS_ETHERTYPE;
+	if (network_contains(net, p->dst))
+		return PASS_HOST;
+	if (!(net->flags & NETWORK_MASQUERADE))
+		return PASS_ROUTED;
+	if (!p->first)
+		return forward_later_out(p->skb, net->bridge);
+	reason = forward_routable(p);
+	if (!reason)
+		reason = forward_session(p, network, net, &s);
+	else if (reason < (enum reason)REASON_DROP_FIRST)
+		reason = forward_by_stack(p, net->bridge, reason);
+	if (!reason && !s)
+		reason = DROP_SESSION_RACE;
+	if (p->fragment)
+		reason = forward_first_out(p, s, reason, &id);
+	return reason || !s ? reason : forward_translated(p, s, id);
 }
 
 /* An ICMP error from outside about a session. */
@@ -238,62 +423,117 @@ static __always_inline enum reason forward_icmp_error(struct pkt *p)
 {
 	struct network_entry *net;
 	struct endpoint_entry *ep;
-	struct reply4_entry *r;
+	struct reply4_owner owner = {};
+	struct reply4_key key;
 	struct icmp_quote q;
 	enum reason reason;
-	__be16 inside_port;
-	__u32 ifindex;
-	__be32 inside;
 
 	if (!icmp_quote_parse(p, &q) || q.src != p->dst)
 		return forward_unasked(p, PASS_NO_SESSION);
-	r = icmp_quote_reply(&q, session_now());
-	if (!r)
+	key = icmp_quote_reply_key(&q);
+	if (!forward_owner_of(p->skb->ifindex, &key, &owner) || !session_is_live(owner.life, key.proto, session_now()))
 		return forward_unasked(p, PASS_NO_SESSION);
-	inside = addr4_load(r->inside);
-	inside_port = r->inside_port;
-	ifindex = r->endpoint;
-	reason = forward_owner(ifindex, inside, &ep, &net);
+	reason = forward_owner(owner.endpoint, owner.inside, &ep, &net);
 	if (!reason)
-		reason = icmp_quote_translate(p, &q, TRANSLATE_SOURCE, inside, inside_port);
+		reason = icmp_quote_translate(p, &q, TRANSLATE_SOURCE, owner.inside, owner.inside_port);
 	if (!reason)
-		reason = translate_ip(p, TRANSLATE_DESTINATION, inside, p->ttl > 1 ? 1 : 0);
+		reason = translate_ip(p, TRANSLATE_DESTINATION, owner.inside, p->ttl > 1 ? 1 : 0);
 	if (!reason)
-		reason = forward_into(p, ep, net, ifindex);
+		reason = forward_into(p, ep, net, owner.endpoint);
 	return reason ? reason : FORWARD_ICMP_IN;
 }
 
-/* A packet from an uplink: a reply, an error, or the host's. Fragments are the host's until they can be put together here. */
+/* A fragment from outside that is not the first of its datagram. An enum reason. */
+__noinline int forward_later_in(struct __sk_buff *skb)
+{
+	struct network_entry *net = NULL;
+	struct endpoint_entry *ep = NULL;
+	struct datagram4_entry *d;
+	struct datagram4_key key;
+	enum reason reason;
+	__be32 inside;
+	__u32 ifindex;
+	struct pkt p;
+
+	if (pkt_parse(&p, skb) || p.ethertype != bpf_htons(ETH_P_IP))
+		return DROP_MALFORMED;
+	key = datagram4_key_of(&p, skb->ifindex);
+	d = datagram4_lookup(&key);
+	if (!d || d->state == DATAGRAM_WAITING)
+		return fragment_hold(skb, &key, p.offset, HOOK_FROM_UPLINK);
+	if (d->state != DATAGRAM_TRANSLATED)
+		return forward_unasked(&p, d->state == DATAGRAM_HOST ? PASS_FRAGMENT : DROP_FRAGMENT);
+	ifindex = d->ifindex;
+	inside = addr4_load(d->addr);
+	reason = forward_owner(ifindex, inside, &ep, &net);
+	if (reason && !forward_is_gateway(ifindex, inside))
+		return reason;
+	if (reason || p.ttl <= 1 || !pkt_fits(&p, net->mtu)) {
+		reason = translate_ip(&p, TRANSLATE_DESTINATION, inside, 0);
+		return reason ? reason : PASS_FRAGMENT;
+	}
+	reason = translate_ip(&p, TRANSLATE_DESTINATION, inside, 1);
+	if (!reason)
+		reason = forward_into(&p, ep, net, ifindex);
+	return reason ? reason : FORWARD_INSIDE;
+}
+
+/* Is the packet for the address that sessions are translated to? Nothing else that comes in by an uplink is put together here. */
+static __always_inline bool forward_is_ours(const struct pkt *p)
+{
+	struct uplink_entry *up = uplink_lookup(p->skb->ifindex);
+
+	return up && p->dst == addr4_load(up->source4);
+}
+
+/* The first fragment from outside of a datagram that is nobody's inside: the others share its fate. */
+static __always_inline enum reason forward_host_fragment(struct pkt *p)
+{
+	enum reason reason = forward_unasked(p, PASS_FRAGMENT);
+	enum datagram_state state = reason == PASS_FRAGMENT ? DATAGRAM_HOST : DATAGRAM_REFUSED;
+
+	return forward_note_in(p->skb, p->skb->ifindex, state, 0, 0) ? reason : DROP_FRAGMENT;
+}
+
+/* A packet from an uplink: a reply, an error, or the host's. */
 static __always_inline enum reason forward_inside(struct pkt *p)
 {
 	enum reason reason;
 
-	if (p->fragment)
+	if (p->fragment && (!forward_is_ours(p) || uplink_inside(p->src)))
 		return forward_unasked(p, PASS_FRAGMENT);
+	if (!p->first)
+		return forward_later_in(p->skb);
 	reason = pkt_parse_l4(p);
-	if (reason)
+	if (!reason && (p->proto != IPPROTO_ICMP || icmp_is_reply(p->icmp_type))) {
+		reason = forward_reply(p, p->skb->ifindex, p->fragment);
+		if (reason)
+			return reason;
+		return p->fragment ? forward_host_fragment(p) : forward_unknown(p);
+	}
+	if (p->fragment)
+		return forward_host_fragment(p);
+	if (reason || !icmp_is_error(p->icmp_type))
 		return forward_unasked(p, PASS_NO_SESSION);
-	if (p->proto != IPPROTO_ICMP || icmp_is_reply(p->icmp_type))
-		return forward_reply(p);
-	return icmp_is_error(p->icmp_type) ? forward_icmp_error(p) : forward_unasked(p, PASS_NO_SESSION);
+	return forward_icmp_error(p);
 }
 
 /* The session of a packet that took the slow path. The stack says no more of where it came from than its address. */
 static __always_inline enum reason forward_slow_session(struct pkt *p, __u32 network, struct session4_entry **s)
 {
-	struct session4_request req = { .key = session4_key_of(p), .uplink = p->skb->ifindex };
+	struct session4_key key = session4_key_of(p);
 	struct neighbour_entry *owner = neighbour4_lookup(network, p->src);
+	struct route route = { .ifindex = p->skb->ifindex };
 	bool stale = false;
 
 	if (!owner)
 		return DROP_NO_ENDPOINT;
-	req.endpoint = owner->ifindex;
-	*s = masquerade_find(p, &req.key, req.endpoint, &stale);
-	if (*s && (*s)->uplink == req.uplink)
+	*s = masquerade_find(p, &key, owner->ifindex, &stale);
+	if (*s && (*s)->uplink == route.ifindex)
 		return REASON_NONE;
 	if (*s) /* the stack knows a better way */
-		masquerade_end(*s);
-	return masquerade_make(p->skb, &req, s);
+		session4_end(&key, *s);
+	return masquerade_make(p, &key, owner->ifindex, network, route, s);
 }
 
 /* Did the packet come from where its inside source is: off the network's bridge, or from the host itself? */
@@ -304,17 +544,38 @@ static __always_inline bool forward_came_from(const struct pkt *p, __u32 network
 	return net && (!p->skb->ingress_ifindex || p->skb->ingress_ifindex == net->bridge);
 }
 
+/* A fragment that the stack sends after its first, since it puts them in order. An enum reason. */
+__noinline int forward_slow_later(struct __sk_buff *skb)
+{
+	struct datagram4_entry *d;
+	struct datagram4_key key;
+	enum reason reason;
+	struct pkt p;
+
+	if (pkt_parse(&p, skb) || p.ethertype != bpf_htons(ETH_P_IP))
+		return DROP_MALFORMED;
+	key = datagram4_key_of(&p, 0);
+	d = datagram4_lookup(&key);
+	if (!d || d->state != DATAGRAM_TRANSLATED)
+		return DROP_FRAGMENT;
+	reason = translate_id(&p, d->id);
+	if (!reason)
+		reason = translate_ip(&p, TRANSLATE_SOURCE, addr4_load(d->addr), 0);
+	return reason ? reason : PASS_TO_UPLINK;
+}
+
 /* A packet from inside that the stack has routed to an uplink: translated here, or it does not leave. */
 static __always_inline enum reason forward_slow(struct pkt *p, __u32 network)
 {
+	__be16 id = 0;
 	struct session4_entry *s = NULL;
 	enum reason reason;
 	bool mine;
 
 	if (!forward_came_from(p, network))
 		return DROP_SOURCE_IPV4;
-	if (p->fragment)
-		return DROP_FRAGMENT;
+	if (!p->first)
+		return forward_slow_later(p->skb);
 	reason = pkt_parse_l4(p);
 	if (reason)
 		return reason == PASS_PROTOCOL ? DROP_PROTOCOL : reason;
@@ -329,7 +590,12 @@ static __always_inline enum reason forward_slow(struct pkt *p, __u32 network)
 		return reason;
 	if (!s)
 		return DROP_SESSION_RACE;
-	reason = translate(p, TRANSLATE_SOURCE, addr4_load(s->outside), s->outside_port, 0);
+	if (p->fragment)
+		reason = forward_first_out(p, s, REASON_NONE, &id);
+	if (!reason && p->fragment)
+		reason = translate_id(p, id);
+	if (!reason)
+		reason = translate(p, TRANSLATE_SOURCE, addr4_load(s->outside), s->outside_port, 0);
 	return reason ? reason : PASS_TO_UPLINK;
 }
 

@@ -94,16 +94,14 @@ static __always_inline enum reason icmp_quote_translate(const struct pkt *p, con
 	return REASON_NONE;
 }
 
-/* The index entry of the session whose outbound packet is quoted, which comes back from outside; NULL if there is none. */
-static __always_inline struct reply4_entry *icmp_quote_reply(const struct icmp_quote *q, __u32 now)
+/* What the outside calls the flow whose outbound packet is quoted. */
+static __always_inline struct reply4_key icmp_quote_reply_key(const struct icmp_quote *q)
 {
 	struct reply4_key key = { .remote_port = q->dport, .outside_port = q->sport, .proto = q->proto };
-	struct reply4_entry *r;
 
 	addr4_store(key.remote, q->dst);
 	addr4_store(key.outside, q->src);
-	r = bpf_map_lookup_elem(&fo_replies4, &key);
-	return r && session_is_live(session_life_load(&r->life), key.proto, now) ? r : NULL;
+	return key;
 }
 
 /* The session whose reply is quoted, which the inside or the host complains of; NULL if there is none. */

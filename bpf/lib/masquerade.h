@@ -3,48 +3,76 @@
 #ifndef FLYOVER_MASQUERADE_H
 #define FLYOVER_MASQUERADE_H
 
+#include "endpoint.h"
 #include "kernel.h"
+#include "network.h"
 #include "pkt.h"
 #include "port.h"
 #include "reason.h"
 #include "session.h"
 #include "uplink.h"
 
-/* Tokens that the maker of a session looks at, and those it looks at when the table is full. */
-#define COLLECT_ALWAYS 2
-#define COLLECT_FULL 8
-
 /* What a session to be made is to be. */
 struct session4_request {
 	struct session4_key key;
 	__u32 endpoint;	 /* ifindex of the host's end */
+	__u32 network;	 /* whose the inside is */
 	__u32 uplink;	 /* ifindex */
 	__be32 next_hop; /* 0: not known */
+	__u32 tcp_mark;
+	enum session_state state; /* to begin in */
 };
+
+/* The request of this CPU, apart from the stack, which has no room for it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct session4_request);
+} fo_request SEC(".maps");
+
+static __always_inline struct session4_request *masquerade_request(void)
+{
+	__u32 index = 0;
+
+	return bpf_map_lookup_elem(&fo_request, &index);
+}
+
+/* May the endpoint make one more session? What it has left expired does not count against it. */
+static __always_inline enum reason masquerade_admit(const struct endpoint_entry *ep, struct usage_entry *u, __u32 now)
+{
+	enum reason reason = usage_admit(ep, u);
+
+	if (reason != DROP_LIMIT_SESSIONS)
+		return reason;
+	session4_collect_pressed(now);
+	return READ_ONCE(u->sessions) < ep->sessions_max ? REASON_NONE : DROP_LIMIT_SESSIONS;
+}
 
 /*
  * Claims the entry of the session: a fresh one with its token, or one whose last session is over. *s is then ours alone until
- * its life is stored. DROP_SESSION_RACE: another CPU has it.
+ * its life is stored, in the state that is returned in *was. DROP_SESSION_RACE: another CPU has it.
  */
-static __always_inline enum reason masquerade_enter(const struct session4_key *key, struct session4_entry **s, __u32 now)
+static __always_inline enum reason masquerade_enter(const struct session4_key *key, struct session4_entry **s,
+						    enum session_state *was, __u32 now)
 {
 	struct session4_entry fresh = { .life = { .seen = now, .state = SESSION_CLAIMED } };
 	struct session4_entry *old = bpf_map_lookup_elem(&fo_sessions4, key);
 	struct session_life life;
 
+	*was = SESSION_DEAD;
 	if (old) {
 		life = session_life_load(&old->life);
-		if (!session_is_over(life, key->proto, now) || !session_claim(&old->life, life))
+		if (!session_is_over(life, key->proto, now, 0) || !session_seize(&old->life, life, SESSION_CLAIMED))
 			return DROP_SESSION_RACE;
-		session4_unindex(key, old);
+		*was = life.state;
 		*s = old;
 		return REASON_NONE;
 	}
 	for (int i = 0; i < COLLECT_ALWAYS; i++)
-		session4_collect(now);
+		session4_collect(now, port_hold);
 	if (bpf_map_update_elem(&fo_sessions4, key, &fresh, BPF_NOEXIST)) {
-		for (int i = 0; i < COLLECT_FULL; i++)
-			session4_collect(now);
+		session4_collect_pressed(now);
 		if (bpf_map_update_elem(&fo_sessions4, key, &fresh, BPF_NOEXIST))
 			return bpf_map_lookup_elem(&fo_sessions4, key) ? DROP_SESSION_RACE : DROP_SESSIONS_FULL;
 	}
@@ -56,84 +84,187 @@ static __always_inline enum reason masquerade_enter(const struct session4_key *k
 	return *s ? REASON_NONE : DROP_SESSION_RACE;
 }
 
-/* Fills the two sides of the index entry that the session is to get, all but the port. */
-static __always_inline void masquerade_index(const struct session4_request *req, const struct uplink_entry *up,
-					     struct reply4_key *key, struct reply4_entry *reply)
+/* Takes a share in the inside's mapping, which is made if it is missing. Sets f->key.outside_port. */
+static __always_inline enum reason masquerade_map(struct __sk_buff *skb, const struct mapping4_key *key, struct port_search *f,
+						  const struct endpoint_entry *ep, struct usage_entry *u)
 {
-	addr4_store(key->remote, addr4_load(req->key.remote));
-	addr4_store(key->outside, addr4_load(up->source4));
-	key->remote_port = req->key.remote_port;
-	key->proto = req->key.proto;
-	addr4_store(reply->inside, addr4_load(req->key.inside));
-	reply->endpoint = req->endpoint;
-	reply->inside_port = req->key.inside_port;
-	reply->life.state = SESSION_CLAIMED;
-	reply->life.seen = session_now();
+	struct mapping4_entry *m = bpf_map_lookup_elem(&fo_mappings4, key);
+	struct mapping4_entry fresh = { .sessions = 1 };
+	struct port4_key port;
+
+	if (m) {
+		f->key.outside_port = m->outside_port;
+		if (!share_get(&m->sessions))
+			return DROP_SESSION_RACE;
+		if (!port_is_host_socket(skb, &f->key))
+			return REASON_NONE;
+		mapping4_put(key); /* the share is not the last: the others' is older */
+		return DROP_NO_PORT;
+	}
+	if (ep && u && ep->mappings_max && READ_ONCE(u->mappings) >= ep->mappings_max)
+		return DROP_LIMIT_MAPPINGS;
+	if (!port_find(skb))
+		return DROP_NO_PORT;
+	fresh.outside_port = f->key.outside_port;
+	if (bpf_map_update_elem(&fo_mappings4, key, &fresh, BPF_NOEXIST)) {
+		port = port4_key_of(key, f->key.outside_port);
+		bpf_map_delete_elem(&fo_ports4, &port);
+		return bpf_map_lookup_elem(&fo_mappings4, key) ? DROP_SESSION_RACE : DROP_SESSIONS_FULL;
+	}
+	if (u)
+		__sync_fetch_and_add(&u->mappings, 1);
+	return REASON_NONE;
 }
 
-/* The session is whole: from here on packets may use it, and its index entry after it. */
-static __always_inline void masquerade_begin(const struct session4_key *key, struct session4_entry *s,
-					     const struct reply4_key *reply_key, __u32 now)
+/* What the network's sessions are like. */
+static __always_inline enum session_flags masquerade_flags(const struct network_entry *net)
 {
-	struct session_life life = {
-		.seen = now,
-		.state = key->proto == IPPROTO_TCP ? SESSION_OPENING : SESSION_ESTABLISHED,
-	};
-	struct reply4_entry *r;
+	if (net->flags & NETWORK_ENDPOINT_DEPENDENT)
+		return 0;
+	return net->flags & NETWORK_OPEN_FILTER ? SESSION_MAPPED | SESSION_OPEN : SESSION_MAPPED;
+}
 
-	session_life_store(&s->life, life);
-	r = bpf_map_lookup_elem(&fo_replies4, reply_key);
-	if (r)
-		session_life_store(&r->life, life);
+/* Fills what is known of the session's outside tuple: all but the port. */
+static __always_inline void masquerade_seek(const struct session4_request *req, const struct uplink_entry *up,
+					    const struct network_entry *net, __u32 now, struct port_search *f)
+{
+	addr4_store(f->key.remote, addr4_load(req->key.remote));
+	addr4_store(f->key.outside, addr4_load(up->source4));
+	f->key.remote_port = req->key.remote_port;
+	f->key.proto = req->key.proto;
+	f->fresh.life = (struct session_life){ .seen = now, .state = req->state };
+	addr4_store(f->fresh.inside, addr4_load(req->key.inside));
+	f->fresh.endpoint = req->endpoint;
+	f->fresh.inside_port = req->key.inside_port;
+	f->fresh.sessions = 1;
+	f->owner.life = f->fresh.life;
+	addr4_store(f->owner.inside, addr4_load(req->key.inside));
+	f->owner.endpoint = req->endpoint;
+	f->owner.inside_port = req->key.inside_port;
+	f->owner.uplink = req->uplink;
+	f->key.outside_port = 0;
+	f->first = net->port_first;
+	f->last = net->port_last;
+	f->now = now;
+	f->mapped = !(net->flags & NETWORK_ENDPOINT_DEPENDENT);
+}
+
+/* Takes the shares that the session holds from then on, all of them or none. Sets f->key.outside_port. */
+static __always_inline enum reason masquerade_take(struct __sk_buff *skb, const struct session4_key *key,
+						   enum session_flags flags, struct port_search *f,
+						   const struct endpoint_entry *ep, struct usage_entry *u)
+{
+	struct mapping4_key mapping = session4_mapping_key(key, f->key.outside);
+	enum reason reason;
+
+	if (!(flags & SESSION_MAPPED))
+		return port_find(skb) ? REASON_NONE : DROP_NO_PORT;
+	reason = masquerade_map(skb, &mapping, f, ep, u);
+	if (reason || (flags & SESSION_OPEN))
+		return reason;
+	f->key.remote_port = 0;
+	if (reply4_get(&f->key, &f->fresh))
+		return REASON_NONE;
+	if (mapping4_put(&mapping) && u)
+		__sync_fetch_and_sub(&u->mappings, 1);
+	return DROP_SESSION_RACE;
+}
+
+/* What changes from one request for the session to the next. */
+static __always_inline void masquerade_update(const struct session4_request *req, const struct uplink_entry *up,
+					      struct session4_entry *s)
+{
+	addr4_store(s->next_hop, req->next_hop);
+	s->mtu = up->mtu;
+	s->tcp_mark = req->tcp_mark;
 }
 
 /*
- * Makes the session; an enum reason. Both directions exist when it returns REASON_NONE, and neither when it returns anything
- * else. Global, as session4_collect().
+ * Makes the session that this CPU's request asks for; an enum reason. Both directions exist when it returns REASON_NONE, and neither when it returns anything
+ * else. An expired session of the same flow that still holds its port goes on with it. Global, as session4_collect().
  */
-__noinline int masquerade_open(struct __sk_buff *skb, const struct session4_request *req)
+__noinline int masquerade_open(struct __sk_buff *skb)
 {
-	struct reply4_entry reply = {};
-	struct reply4_key reply_key = {};
+	struct session4_request *req = masquerade_request();
+	struct port_search *f = port_search_here();
+	struct endpoint_entry *ep;
+	struct usage_entry *u = NULL;
 	struct session4_entry *s = NULL;
+	struct network_entry *net;
 	struct uplink_entry *up;
-	struct session4_key key;
+	enum session_flags flags;
+	enum session_state was;
 	enum reason reason;
 
-	if (!req)
+	if (!req || !f)
 		return DROP_NO_UPLINK;
 	up = uplink_lookup(req->uplink);
-	if (!up)
+	net = network_lookup(req->network);
+	if (!up || !net)
 		return DROP_NO_UPLINK;
-	masquerade_index(req, up, &reply_key, &reply);
-	key = req->key;
-	reason = masquerade_enter(&key, &s, reply.life.seen);
+	masquerade_seek(req, up, net, session_now(), f);
+	ep = endpoint_lookup(req->endpoint);
+	if (ep)
+		u = usage_lookup(ep->id);
+	reason = ep && u ? masquerade_admit(ep, u, f->now) : REASON_NONE;
+	if (reason)
+		return reason;
+	flags = masquerade_flags(net);
+	reason = masquerade_enter(&req->key, &s, &was, f->now);
 	if (reason)
 		return reason;
 	if (!s)
 		return DROP_SESSION_RACE;
-	if (!port_claim(skb, &reply_key, &reply, up, port_hash(&key))) {
-		s->outside_port = 0;
-		session_life_store(&s->life, (struct session_life){ .seen = reply.life.seen, .state = SESSION_DEAD });
-		return DROP_NO_PORT;
+	if (was != SESSION_DEAD) {
+		if (s->uplink == req->uplink && s->flags == flags && addr4_load(s->outside) == addr4_load(up->source4)) {
+			masquerade_update(req, up, s);
+			session4_publish(&req->key, s, f->fresh.life, req->endpoint);
+			session_life_store(&s->life, f->fresh.life);
+			return REASON_NONE;
+		}
+		session4_release(&req->key, s);
+	}
+	reason = masquerade_take(skb, &req->key, flags, f, ep, u);
+	if (reason) {
+		session_life_store(&s->life, (struct session_life){ .seen = f->now, .state = SESSION_DEAD });
+		return reason;
 	}
 	addr4_store(s->outside, addr4_load(up->source4));
-	addr4_store(s->next_hop, req->next_hop);
 	s->uplink = req->uplink;
-	s->outside_port = reply_key.outside_port;
-	s->mtu = up->mtu;
-	masquerade_begin(&key, s, &reply_key, reply.life.seen);
+	s->outside_port = f->key.outside_port;
+	s->flags = flags;
+	s->endpoint = ep ? ep->id : USAGE_NOBODY;
+	masquerade_update(req, up, s);
+	if (u)
+		__sync_fetch_and_add(&u->sessions, 1);
+	session4_publish(&req->key, s, f->fresh.life, req->endpoint);
+	session_life_store(&s->life, f->fresh.life);
 	return REASON_NONE;
 }
 
-/* masquerade_open(), and the session it made. */
-static __always_inline enum reason masquerade_make(struct __sk_buff *skb, const struct session4_request *req,
-						   struct session4_entry **s)
+/* Makes the session of a packet from the inside behind endpoint, by route, and finds it. */
+static __always_inline enum reason masquerade_make(struct pkt *p, const struct session4_key *key, __u32 endpoint, __u32 network,
+						   struct route route, struct session4_entry **s)
 {
-	enum reason reason = masquerade_open(skb, req);
+	struct session4_request *req = masquerade_request();
+	enum reason reason;
 
+	if (!req)
+		return DROP_NO_UPLINK;
+	req->key = *key;
+	req->endpoint = endpoint;
+	req->network = network;
+	req->uplink = route.ifindex;
+	req->next_hop = route.next_hop;
+	req->state = SESSION_ESTABLISHED;
+	req->tcp_mark = 0;
+	if (p->proto == IPPROTO_TCP) {
+		req->state = tcp_begins(p->tcp_flags);
+		req->tcp_mark = tcp_first_mark(p->tcp_seq, p->tcp_ack, p->tcp_flags);
+	}
+	reason = masquerade_open(p->skb);
 	if (!reason)
-		*s = bpf_map_lookup_elem(&fo_sessions4, &req->key);
+		*s = bpf_map_lookup_elem(&fo_sessions4, key);
 	return reason;
 }
 
@@ -152,26 +283,18 @@ static __always_inline struct session4_entry *masquerade_find(const struct pkt *
 		return NULL;
 	now = session_now();
 	life = session_life_load(&s->life);
-	if (!session_is_live(life, key->proto, now) || !session4_touch(key, s, life, p->tcp_flags, endpoint, now))
+	if (!session_is_live(life, key->proto, now) || !session4_touch(p, key, s, life, endpoint, now))
 		return NULL;
 	*stale = (__s32)(now - life.seen) > 0 || !addr4_load(s->next_hop);
 	return s;
-}
-
-/* Ends a session before its time; its entry can be made anew at once. */
-static __always_inline void masquerade_end(struct session4_entry *s)
-{
-	struct session_life life = session_life_load(&s->life);
-
-	if (life.state != SESSION_CLAIMED)
-		session_life_swap(&s->life, life, (struct session_life){ .seen = life.seen, .state = SESSION_DEAD });
 }
 
 /*
  * Follows the host's routing. A session stays with its uplink as long as that has a route to the remote, and the address that the
  * session is translated to. False: the session has ended.
  */
-static __always_inline bool masquerade_refresh(const struct pkt *p, struct session4_entry *s, struct route route)
+static __always_inline bool masquerade_refresh(const struct pkt *p, const struct session4_key *key, struct session4_entry *s,
+					       struct route route)
 {
 	struct uplink_entry *up = uplink_lookup(s->uplink);
 
@@ -182,7 +305,7 @@ static __always_inline bool masquerade_refresh(const struct pkt *p, struct sessi
 		s->mtu = up->mtu;
 		return true;
 	}
-	masquerade_end(s);
+	session4_end(key, s);
 	return false;
 }
 

@@ -8,7 +8,9 @@
 #define NETWORKS_MAX 1024
 
 enum network_flags {
-	NETWORK_MASQUERADE = 1, /* traffic to the outside is translated */
+	NETWORK_MASQUERADE = 1,		/* traffic to the outside is translated */
+	NETWORK_ENDPOINT_DEPENDENT = 2, /* an outside port stands for one inside port towards one remote only */
+	NETWORK_OPEN_FILTER = 4, /* any remote may send to a mapped port (RFC 4787 section 5: endpoint-independent filtering) */
 };
 
 struct network_entry {
@@ -20,8 +22,10 @@ struct network_entry {
 	enum network_flags flags;
 	__u8 gateway_mac[ETH_ALEN]; /* the bridge device's */
 	__u8 pad[2];
+	__u16 port_first; /* outside ports, host byte order, both included */
+	__u16 port_last;
 };
-_Static_assert(sizeof(struct network_entry) == 32, "no hidden padding");
+_Static_assert(sizeof(struct network_entry) == 36, "no hidden padding");
 
 /* Index: network id, given by control. Written by control alone. An array, so that the lookup is inlined. */
 struct {

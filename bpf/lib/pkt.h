@@ -27,15 +27,19 @@ struct pkt {
 	bool fragment; /* one of several, the first included */
 	bool first;    /* offset 0: the transport header is here */
 	bool options;
+	__be16 id;
+	__u16 offset; /* of a fragment, octets */
 	__be32 src;
 	__be32 dst;
 	__u32 l4;  /* offset of the transport header */
 	__u32 end; /* offset behind the IP packet; a short frame's padding comes after */
 
 	/* Set by pkt_parse_l4(). */
-	__u32 l4_len;	/* octets of transport header, TCP options included */
-	__be16 sport;	/* ICMP query: the identifier */
-	__be16 dport;	/* ICMP query: 0 */
+	__u32 l4_len;  /* octets of transport header, TCP options included */
+	__be16 sport;  /* ICMP query: the identifier */
+	__be16 dport;  /* ICMP query: 0 */
+	__u32 tcp_seq; /* host byte order; valid for TCP */
+	__u32 tcp_ack;
 	__u8 tcp_flags; /* the octet with FIN, SYN, RST, ACK; 0 unless TCP */
 	__u8 icmp_type; /* valid for ICMP */
 };
@@ -92,6 +96,8 @@ static __always_inline enum reason pkt_parse_ipv4(struct pkt *p)
 	p->proto = ip->protocol;
 	p->fragment = ip->frag_off & bpf_htons(IP_MF | IP_OFFSET);
 	p->first = !(ip->frag_off & bpf_htons(IP_OFFSET));
+	p->id = ip->id;
+	p->offset = (bpf_ntohs(ip->frag_off) & IP_OFFSET) * 8;
 	p->options = header > sizeof(*ip);
 	p->dst = ip->daddr;
 	p->l4 = PKT_L3 + header;
@@ -106,6 +112,9 @@ static __always_inline enum reason pkt_parse(struct pkt *p, struct __sk_buff *sk
 
 	p->skb = skb;
 	p->ethertype = 0;
+	/* Read for IPv4 only, but the verifier does not follow how the compiler knows. */
+	p->l4 = 0;
+	p->end = 0;
 	pkt_pull(skb, PKT_HEADERS);
 	eth = pkt_at(skb, 0, sizeof(*eth));
 	if (!eth)
@@ -142,6 +151,8 @@ static __always_inline enum reason pkt_parse_tcp(struct pkt *p)
 	p->sport = tcp->source;
 	p->dport = tcp->dest;
 	p->l4_len = tcp->doff * 4;
+	p->tcp_seq = bpf_ntohl(tcp->seq);
+	p->tcp_ack = bpf_ntohl(tcp->ack_seq);
 	p->tcp_flags = ((__u8 *)tcp)[13];
 	return REASON_NONE;
 }
@@ -180,6 +191,8 @@ static __always_inline enum reason pkt_parse_l4(struct pkt *p)
 	p->l4_len = 0;
 	p->sport = 0;
 	p->dport = 0;
+	p->tcp_seq = 0;
+	p->tcp_ack = 0;
 	p->tcp_flags = 0;
 	p->icmp_type = 0;
 

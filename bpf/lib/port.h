@@ -1,76 +1,77 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * port.h - which outside port does a session get? The source port if it is free, else a full-cycle stride over the uplink's
- * range whose start and step come from a keyed hash (RFC 6056): no clustering, and every port has its turn. Inserting into
- * fo_replies4 is test and claim in one; entries whose session is over are taken over in place.
+ * port.h - which outside port does a session or a mapping get? The source port if it is free, else the next free one of a
+ * full-cycle stride over the range whose start and step come from a keyed hash (RFC 6056): no clustering, and every port has its
+ * turn. Inserting into fo_replies4 or fo_ports4 is test and claim in one.
  */
 #ifndef FLYOVER_PORT_H
 #define FLYOVER_PORT_H
 
+#include "exhausted.h"
 #include "kernel.h"
 #include "session.h"
-#include "uplink.h"
 
-/* Ports tried before a session is refused. */
+/* Ports tried before what is over is collected; and more than there are. */
 #define PORT_TRIES 128
+#define PORT_ALL (1 << 17)
 
-/* Key of the hash, random for each load, so that ports cannot be told from outside. */
-const volatile __u32 port_secret = 0;
+/* What is looked for, and where the search is. */
+struct port_search {
+	struct reply4_key key; /* but for the outside port, which is the result */
+	struct reply4_entry fresh;
+	struct port4_entry owner;
+	__u32 now;   /* seconds */
+	__u16 first; /* bounds of the range, host byte order, both included */
+	__u16 last;
+	__u32 at; /* of the stride */
+	__u32 step;
+	__u32 mask;
+	bool mapped; /* for a mapping, which no other inside may share the port with */
+	bool found;
+	__u8 pad[2];
+};
 
-/* Mixes the tuple under the secret: xorshift-multiply, as good as is needed to scatter ports. */
-static __always_inline __u32 port_hash(const struct session4_key *key)
+/* The search of this CPU, apart from the stack, which has no room for it. One program runs at a time. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct port_search);
+} fo_search SEC(".maps");
+
+static __always_inline struct port_search *port_search_here(void)
 {
-	__u32 h = port_secret;
+	__u32 index = 0;
 
-	h = (h ^ addr4_load(key->inside)) * 0x85ebca6b;
-	h = (h ^ (h >> 15) ^ addr4_load(key->remote)) * 0xc2b2ae35;
-	h = (h ^ (h >> 13) ^ ((__u32)key->inside_port << 16 | key->remote_port)) * 0x85ebca6b;
-	h = (h ^ (h >> 16) ^ key->proto) * 0xc2b2ae35;
-	return h ^ (h >> 16);
+	return bpf_map_lookup_elem(&fo_search, &index);
 }
 
-/* Ends the session that holds r, if it is over. True: r is claimed by us and free to be filled anew. */
-static __always_inline bool port_take(const struct reply4_key *reply_key, struct reply4_entry *r, __u32 now)
+static __always_inline __u32 port_space(const struct port_search *f)
 {
-	struct session_life copy = session_life_load(&r->life);
-	struct session4_key key;
-	struct session4_entry *s;
-
-	if (copy.state == SESSION_CLAIMED)
-		return false;
-	/* Not before: should r change hands from here on, claiming it under the life that it had fails. */
-	asm volatile("" : : : "memory");
-	key = reply4_session_key(reply_key, r);
-	s = bpf_map_lookup_elem(&fo_sessions4, &key);
-	if (s) {
-		struct session_life life = session_life_load(&s->life);
-
-		if (life.state == SESSION_CLAIMED) /* its maker may be about to say that this port is its */
-			return false;
-		if (s->outside_port != reply_key->outside_port || addr4_load(s->outside) != addr4_load(reply_key->outside))
-			return session_claim(&r->life, copy);
-		if (!session_is_over(life, key.proto, now) ||
-		    !session_life_swap(&s->life, life, (struct session_life){ .seen = life.seen, .state = SESSION_DEAD }))
-			return false;
-	}
-	return session_claim(&r->life, copy);
+	if (f->mapped)
+		return exhausted_space(addr4_load(f->key.outside), 0, 0, f->key.proto);
+	return exhausted_space(addr4_load(f->key.outside), addr4_load(f->key.remote), f->key.remote_port, f->key.proto);
 }
 
 /* A port of the host's own sockets, listening or connected to this remote, is never used (CVE-2021-3773). */
 static __always_inline bool port_is_host_socket(struct __sk_buff *skb, const struct reply4_key *key)
 {
-	struct bpf_sock_tuple tuple = {
-		.ipv4.saddr = addr4_load(key->remote),
-		.ipv4.daddr = addr4_load(key->outside),
-		.ipv4.sport = key->remote_port,
-		.ipv4.dport = key->outside_port,
+	/* The IPv4 part of struct bpf_sock_tuple alone, for the stack's sake. */
+	struct {
+		__be32 src, dst;
+		__be16 sport, dport;
+	} tuple = {
+		.src = addr4_load(key->remote),
+		.dst = addr4_load(key->outside),
+		.sport = key->remote_port,
+		.dport = key->outside_port,
 	};
 	struct bpf_sock *sk = NULL;
 
 	if (key->proto == IPPROTO_TCP)
-		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+		sk = bpf_skc_lookup_tcp(skb, (void *)&tuple, sizeof(tuple), BPF_F_CURRENT_NETNS, 0);
 	else if (key->proto == IPPROTO_UDP)
-		sk = bpf_sk_lookup_udp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+		sk = bpf_sk_lookup_udp(skb, (void *)&tuple, sizeof(tuple), BPF_F_CURRENT_NETNS, 0);
 	if (!sk)
 		return false;
 	bpf_sk_release(sk);
@@ -78,60 +79,113 @@ static __always_inline bool port_is_host_socket(struct __sk_buff *skb, const str
 }
 
 /*
- * Makes wanted's port that of the session mine: 1, or 0 if it is taken. The entry stays SESSION_CLAIMED until the session is
- * whole. Global for the verifier's sake, as session4_collect(); the copies are for kernels before 6.4, whose map helpers take
- * keys and values from the stack but not from a global function's arguments.
+ * Is the port of the tuple nobody's? Ends its session if that is over: closed and expired ones are taken over in place. The copy of
+ * the session's life is asked first, since most are live.
  */
-__noinline int port_try(struct __sk_buff *skb, const struct reply4_key *wanted, const struct reply4_entry *mine)
+static __always_inline bool port_vacate(const struct reply4_key *key, __u32 now)
 {
-	struct reply4_entry fresh, *r;
-	struct reply4_key key;
+	struct reply4_entry *r = bpf_map_lookup_elem(&fo_replies4, key);
+	struct session4_key owner = { .remote_port = key->remote_port, .proto = key->proto };
+	struct session4_entry *s;
+	struct session_life life;
 
-	if (!wanted || !mine)
+	if (!r)
+		return true;
+	if (!session_is_over(session_life_load(&r->life), key->proto, now, port_hold))
+		return false;
+	addr4_store(owner.inside, addr4_load(r->inside));
+	addr4_store(owner.remote, addr4_load(key->remote));
+	owner.inside_port = r->inside_port;
+	s = bpf_map_lookup_elem(&fo_sessions4, &owner);
+	if (!s)
+		return false;
+	life = session_life_load(&s->life);
+	if (life.state <= SESSION_CLAIMED || !session_is_over(life, key->proto, now, port_hold) ||
+	    s->outside_port != key->outside_port || !session_seize(&s->life, life, SESSION_DEAD))
+		return false;
+	session4_release(&owner, s);
+	return true;
+}
+
+/* Claims f->key's port for the mapping or session. Looks first, since that is cheaper than to try. */
+static __always_inline bool port_try(struct __sk_buff *skb, struct port_search *f)
+{
+	struct port4_key port = { .outside_port = f->key.outside_port, .proto = f->key.proto };
+
+	addr4_store(port.outside, addr4_load(f->key.outside));
+	if (!f->mapped && !port_vacate(&f->key, f->now))
+		return false;
+	if (bpf_map_lookup_elem(&fo_ports4, &port) || port_is_host_socket(skb, &f->key))
+		return false;
+	if (f->mapped)
+		return !bpf_map_update_elem(&fo_ports4, &port, &f->owner, BPF_NOEXIST);
+	return !bpf_map_update_elem(&fo_replies4, &f->key, &f->fresh, BPF_NOEXIST);
+}
+
+struct port_turn {
+	struct __sk_buff *skb;
+	struct port_search *f;
+};
+
+/* First the source port, and then step by step the stride. What is past the range, up to a power of two, is folded into it. */
+static long port_step(__u32 turn, struct port_turn *t)
+{
+	struct port_search *f = t->f;
+	__u32 span = f->last - f->first + 1, wanted = bpf_ntohs(f->fresh.inside_port);
+
+	if (turn) {
+		f->at = (f->at + f->step) & f->mask;
+		wanted = f->first + (f->at < span ? f->at : f->at - span);
+	} else if (wanted < f->first || wanted > f->last) {
 		return 0;
-	key = *wanted;
-	fresh = *mine;
-	if (port_is_host_socket(skb, &key))
+	}
+	f->key.outside_port = bpf_htons(wanted);
+	if (!port_try(t->skb, f))
 		return 0;
-	if (!bpf_map_update_elem(&fo_replies4, &key, &fresh, BPF_NOEXIST))
-		return 1;
-	r = bpf_map_lookup_elem(&fo_replies4, &key);
-	if (!r || !port_take(&key, r, fresh.life.seen))
-		return 0;
-	addr4_store(r->inside, addr4_load(fresh.inside));
-	r->inside_port = fresh.inside_port;
-	r->endpoint = fresh.endpoint;
+	f->found = true;
 	return 1;
 }
 
-/* Sets key->outside_port and claims it: 1, or 0 if every port tried was taken. Global as port_try(). */
-__noinline int port_claim(struct __sk_buff *skb, struct reply4_key *key, const struct reply4_entry *fresh,
-			  const struct uplink_entry *up, __u32 hash)
+/* Begins a stride and takes no more than so many steps of it. */
+static __always_inline bool port_walk(struct __sk_buff *skb, struct port_search *f, __u32 most)
 {
-	__u32 first, span, wanted, mask, step = (hash >> 16) | 1, at = hash;
+	struct port_turn turn = { .skb = skb, .f = f };
+	__u32 mask = f->last - f->first;
 
-	if (!key || !fresh || !up)
-		return 0;
-	first = up->port_first;
-	span = up->port_last - first + 1;
-	mask = span - 1;
-	wanted = bpf_ntohs(fresh->inside_port);
-	if (wanted >= first && wanted <= up->port_last) {
-		key->outside_port = fresh->inside_port;
-		if (port_try(skb, key, fresh))
-			return 1;
-	}
-	/* The next power of two, less one: any odd step visits all its residues. Those past the range are folded into it. */
+	/* The next power of two, less one: any odd step visits all its residues. */
 	mask |= mask >> 1;
 	mask |= mask >> 2;
 	mask |= mask >> 4;
 	mask |= mask >> 8;
-	for (int i = 0; i < PORT_TRIES; i++) {
-		at = (at + step) & mask;
-		key->outside_port = bpf_htons(first + (at < span ? at : at - span));
-		if (port_try(skb, key, fresh))
-			return 1;
-	}
+	f->mask = mask;
+	f->at = port_hash(addr4_load(f->fresh.inside), addr4_load(f->key.remote),
+			  (__u32)f->fresh.inside_port << 16 | f->key.remote_port, f->key.proto);
+	f->step = (f->at >> 16) | 1;
+	f->found = false;
+	bpf_loop(most < mask + 2 ? most : mask + 2, port_step, &turn, 0);
+	return f->found;
+}
+
+/*
+ * Finds a port for this CPU's search and claims it. If none is found soon, what is over is collected first, and then every port is
+ * tried. A global function for the verifier's sake, as session4_collect().
+ */
+__noinline int port_find(struct __sk_buff *skb)
+{
+	struct port_search *f = port_search_here();
+	__u32 now = usage_now(), space;
+
+	if (!f)
+		return 0;
+	space = port_space(f);
+	if (exhausted_is(space, now))
+		return 0;
+	if (port_walk(skb, f, PORT_TRIES))
+		return 1;
+	session4_collect_pressed(f->now);
+	if (port_walk(skb, f, PORT_ALL))
+		return 1;
+	exhausted_note(space, now);
 	return 0;
 }
 

@@ -10,11 +10,12 @@
  * the Linux stack, DROP_ packets are gone. The order of the classes is the order of the *_FIRST bounds below.
  */
 enum reason {
-	REASON_NONE = 0, /* "go on": never counted */
+	REASON_NONE = 0, /* "go on"; of a whole program: a fragment is held. Never counted */
 
 	FORWARD_ENDPOINT, /* to an endpoint of the same network */
 	FORWARD_OUTSIDE,  /* translated, to an uplink */
 	FORWARD_INSIDE,	  /* translated back, to an endpoint */
+	FORWARD_HAIRPIN,  /* translated and translated back, to the endpoint that an outside port stands for */
 	FORWARD_ICMP_IN,  /* ICMP error about a session, translated back, to an endpoint */
 	ANSWER_ARP,	  /* ARP request answered */
 
@@ -34,29 +35,32 @@ enum reason {
 	PASS_ICMP,	 /* to an uplink, the host's ICMP error about a translated packet, its quotation translated */
 	PASS_TO_UPLINK,	 /* to an uplink by way of the stack, translated here */
 
-	DROP_NOT_ENDPOINT,  /* the interface is no endpoint's */
-	DROP_MALFORMED,	    /* truncated or inconsistent Ethernet or IPv4 header */
-	DROP_TRANSPORT,	    /* truncated TCP, UDP or ICMP header */
-	DROP_VLAN,	    /* VLAN tag or LLC/SNAP: would hide the addresses from the source guard */
-	DROP_UNKNOWN_MAC,   /* unicast frame to a MAC that is nobody's on the network */
-	DROP_SOURCE_MAC,    /* source MAC is not the endpoint's */
-	DROP_SOURCE_IPV4,   /* IPv4 source is not the endpoint's */
-	DROP_IPV6,	    /* the endpoint has no IPv6 address */
-	DROP_ARP_MALFORMED, /* not ARP for IPv4 over Ethernet, or truncated, or an unknown operation */
-	DROP_ARP_SENDER,    /* ARP sender fields are not the endpoint's */
-	DROP_ARP_OWN,	    /* probe or announcement of the endpoint's own address: RFC 5227 wants silence */
-	DROP_ARP_TARGET,    /* nobody on the network has the address asked for */
-	DROP_ARP_REPLY,	    /* ARP reply to anybody but the host */
-	DROP_NO_ENDPOINT,   /* the session's endpoint is gone, or its address has another owner */
-	DROP_ROUTE,	    /* the host's route leads to an interface that is no uplink: it would show inside addresses */
-	DROP_NO_UPLINK,	    /* the session's uplink is gone */
-	DROP_UNSOLICITED,   /* from an uplink to an inside address, and no reply */
-	DROP_NO_PORT,	    /* no free outside port towards this remote */
-	DROP_SESSIONS_FULL, /* the session table is full of live sessions */
-	DROP_SESSION_RACE,  /* another CPU is making this very session */
-	DROP_FRAGMENT,	    /* fragment from inside that cannot be translated */
-	DROP_PROTOCOL,	    /* IP protocol from inside that cannot be translated */
-	DROP_ICMP,	    /* ICMP message from inside that belongs to no session */
+	DROP_NOT_ENDPOINT,   /* the interface is no endpoint's */
+	DROP_MALFORMED,	     /* truncated or inconsistent Ethernet or IPv4 header */
+	DROP_TRANSPORT,	     /* truncated TCP, UDP or ICMP header */
+	DROP_VLAN,	     /* VLAN tag or LLC/SNAP: would hide the addresses from the source guard */
+	DROP_UNKNOWN_MAC,    /* unicast frame to a MAC that is nobody's on the network */
+	DROP_SOURCE_MAC,     /* source MAC is not the endpoint's */
+	DROP_SOURCE_IPV4,    /* IPv4 source is not the endpoint's */
+	DROP_IPV6,	     /* the endpoint has no IPv6 address */
+	DROP_ARP_MALFORMED,  /* not ARP for IPv4 over Ethernet, or truncated, or an unknown operation */
+	DROP_ARP_SENDER,     /* ARP sender fields are not the endpoint's */
+	DROP_ARP_OWN,	     /* probe or announcement of the endpoint's own address: RFC 5227 wants silence */
+	DROP_ARP_TARGET,     /* nobody on the network has the address asked for */
+	DROP_ARP_REPLY,	     /* ARP reply to anybody but the host */
+	DROP_NO_ENDPOINT,    /* the session's endpoint is gone, or its address has another owner */
+	DROP_ROUTE,	     /* the host's route leads to an interface that is no uplink: it would show inside addresses */
+	DROP_NO_UPLINK,	     /* the session's uplink is gone */
+	DROP_UNSOLICITED,    /* from an uplink to an inside address, and no reply */
+	DROP_NO_PORT,	     /* no free outside port towards this remote */
+	DROP_SESSIONS_FULL,  /* the session table is full of live sessions */
+	DROP_SESSION_RACE,   /* another CPU is making this very session */
+	DROP_LIMIT_RATE,     /* the endpoint makes sessions faster than its limit */
+	DROP_LIMIT_SESSIONS, /* the endpoint has as many sessions as its limit */
+	DROP_LIMIT_MAPPINGS, /* the endpoint has as many outside ports as its limit */
+	DROP_FRAGMENT,	     /* fragment whose datagram is refused, whose first one did not come, or that there is no room for */
+	DROP_PROTOCOL,	     /* IP protocol from inside that cannot be translated */
+	DROP_ICMP,	     /* ICMP message from inside that belongs to no session */
 
 	REASON_COUNT, /* how many there are; no reason itself */
 };
@@ -114,22 +118,31 @@ static __always_inline struct tally *reason_tally(struct reason_entry *e, enum h
 	}
 }
 
-/*
- * The only exit: counts the reason and turns its class into the action. A redirect helper has already noted where to; passing
- * is "next", so that programs of others on the same hook see what we leave to the stack.
- */
-static __always_inline int verdict(struct __sk_buff *skb, enum hook hook, enum reason reason)
+/* Only for what has no verdict of its own: a packet that was held and is lost. */
+static __always_inline void reason_count(__u32 bytes, enum hook hook, enum reason reason)
 {
 	__u32 index = reason;
 	struct reason_entry *e = bpf_map_lookup_elem(&fo_reasons, &index);
+	struct tally *t;
 
-	if (e) {
-		struct tally *t = reason_tally(e, hook);
+	if (!e)
+		return;
+	t = reason_tally(e, hook);
+	e->reason = reason;
+	t->packets++;
+	t->bytes += bytes;
+}
 
-		e->reason = reason;
-		t->packets++;
-		t->bytes += skb->len;
-	}
+/*
+ * The only exit: counts the packet, as many bytes as it came with, under the reason, and turns its class into the action. A
+ * redirect helper has already noted where to; passing is "next", so that programs of others on the same hook see what we leave to
+ * the stack. What is held is gone from here, and counted when it comes again.
+ */
+static __always_inline int verdict(__u32 bytes, enum hook hook, enum reason reason)
+{
+	if (!reason)
+		return TC_ACT_SHOT;
+	reason_count(bytes, hook, reason);
 	if (reason >= (enum reason)REASON_DROP_FIRST)
 		return TC_ACT_SHOT;
 	if (reason >= (enum reason)REASON_PASS_FIRST)

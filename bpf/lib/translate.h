@@ -75,6 +75,18 @@ static __always_inline enum reason translate_ip(const struct pkt *p, enum transl
 	return REASON_NONE;
 }
 
+/* Gives the datagram that the packet is a fragment of another identification. */
+static __always_inline enum reason translate_id(const struct pkt *p, __be16 id)
+{
+	struct iphdr *ip = pkt_at(p->skb, PKT_L3, sizeof(*ip));
+
+	if (!ip)
+		return DROP_MALFORMED;
+	ip->check = csum_replace16(ip->check, ip->id, id);
+	ip->id = id;
+	return REASON_NONE;
+}
+
 /* Gives one end of the packet another address and port. Pointers into the packet are invalid afterwards. */
 static __always_inline enum reason translate(const struct pkt *p, enum translate_end end, __be32 addr, __be16 port, __u8 hops)
 {

@@ -9,6 +9,12 @@
 
 #define UPLINKS_MAX 256
 
+/* What else a packet from outside may belong to, as the networks are configured, besides a mapping that knows its remote. */
+enum uplink_lookups {
+	UPLINK_TUPLES = 1, /* sessions of endpoint-dependent mappings */
+	UPLINK_PORTS = 2,  /* mappings with an open filter */
+};
+
 struct uplink_key {
 	__u32 ifindex;
 };
@@ -16,9 +22,11 @@ struct uplink_key {
 struct uplink_entry {
 	__u8 source4[4];  /* the host's address there, which the outside sees */
 	__u32 mtu;	  /* bytes, IP header included */
-	__u16 port_first; /* outside ports, host byte order, both included */
+	__u16 port_first; /* where the outside ports of all networks are, host byte order, both included */
 	__u16 port_last;
+	enum uplink_lookups lookups;
 };
+_Static_assert(sizeof(struct uplink_entry) == 16, "no hidden padding");
 
 /* Written by control alone. */
 struct {
@@ -69,6 +77,24 @@ struct route {
 	__be32 next_hop;
 };
 
+/* uplink_route() with what it needs of the packet, and with the result in one word: a global function, to have its own stack. */
+__noinline __u64 uplink_ask(struct __sk_buff *skb, __be32 src, __be32 dst, __u32 ifindex, __u32 flags)
+{
+	struct bpf_fib_lookup fib = {
+		.family = AF_INET,
+		.ifindex = ifindex,
+		.ipv4_src = src,
+		.ipv4_dst = dst,
+	};
+	long ret = bpf_fib_lookup(skb, &fib, sizeof(fib), flags);
+
+	if (fib.family != AF_INET)
+		return 0;
+	if (ret == BPF_FIB_LKUP_RET_SUCCESS || ret == BPF_FIB_LKUP_RET_NO_NEIGH || ret == BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return (__u64)fib.ipv4_dst << 32 | fib.ifindex;
+	return 0;
+}
+
 /*
  * The host's routing decides, asked as for a packet that arrived on ifindex, or, with BPF_FIB_LOOKUP_OUTPUT, for one that is to
  * leave by it. A missing neighbour is no obstacle: bpf_redirect_neigh resolves it and holds the packet meanwhile. A next hop of
@@ -76,23 +102,9 @@ struct route {
  */
 static __always_inline struct route uplink_route(const struct pkt *p, __u32 ifindex, __u32 flags)
 {
-	struct bpf_fib_lookup fib = {
-		.family = AF_INET,
-		.l4_protocol = p->proto,
-		.ifindex = ifindex,
-		.ipv4_src = p->src,
-		.ipv4_dst = p->dst,
-	};
-	struct route r = {};
-	long ret = bpf_fib_lookup(p->skb, &fib, sizeof(fib), flags);
+	__u64 word = uplink_ask(p->skb, p->src, p->dst, ifindex, flags);
 
-	if (fib.family != AF_INET)
-		return r;
-	if (ret == BPF_FIB_LKUP_RET_SUCCESS || ret == BPF_FIB_LKUP_RET_NO_NEIGH || ret == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
-		r.ifindex = fib.ifindex;
-		r.next_hop = fib.ipv4_dst;
-	}
-	return r;
+	return (struct route){ .ifindex = (__u32)word, .next_hop = word >> 32 };
 }
 
 #endif

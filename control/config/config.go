@@ -4,6 +4,7 @@
 package config
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 )
@@ -12,6 +13,8 @@ import (
 type Config struct {
 	// Networks in the order of the file.
 	Networks []Network
+	// Sessions is how many translated flows the host can have at once. Default 131072, 1024 to 4194304.
+	Sessions int
 	// Uplinks are the host interfaces that lead outside. Empty: the interfaces of the host's default routes, found at `up`.
 	Uplinks []string
 }
@@ -30,8 +33,65 @@ type Network struct {
 	Masquerade bool
 	// Datapath that forwards the network. Default EBPF.
 	Datapath Datapath
+	// Translation of a masqueraded network, by the EBPF datapath alone.
+	Translation Translation
 	// Endpoints in the order of the file.
 	Endpoints []Endpoint
+}
+
+// Translation is how a network is masqueraded.
+type Translation struct {
+	// Mapping is what an outside port stands for. Default EndpointIndependent.
+	Mapping Mapping
+	// Filtering is who may send to an outside port. Default AddressDependent; with EndpointDependent it is by address and port.
+	Filtering Filtering
+	// Ports that the outside sees. The zero range: chosen at `up`, beside those that the kernel gives to the host's own sockets.
+	Ports PortRange
+	// Limits of each endpoint.
+	Limits Limits
+}
+
+// Mapping is a mapping behaviour of RFC 4787 section 4.1.
+type Mapping string
+
+const (
+	// EndpointIndependent mapping: one outside port for an inside port, whatever the remote (RFC 4787 REQ-1).
+	EndpointIndependent Mapping = "endpoint-independent"
+	// EndpointDependent mapping: one outside port for each flow, which flows to other remotes may share.
+	EndpointDependent Mapping = "endpoint-dependent"
+)
+
+// Filtering is a filtering behaviour of RFC 4787 section 5.
+type Filtering string
+
+const (
+	// AddressDependent filtering: remotes whose address the inside port has sent to.
+	AddressDependent Filtering = "address-dependent"
+	// OpenFiltering, endpoint-independent in the RFC's words: anybody.
+	OpenFiltering Filtering = "endpoint-independent"
+)
+
+// PortRange is a range of ports, both ends included.
+type PortRange struct{ First, Last uint16 }
+
+// Overlaps tells whether the ranges have a port in common.
+func (r PortRange) Overlaps(other PortRange) bool {
+	return r.First <= other.Last && other.First <= r.Last
+}
+
+// String is how the range is written in a file: "1024-32767".
+func (r PortRange) String() string { return fmt.Sprintf("%d-%d", r.First, r.Last) }
+
+// Limits are what one endpoint may take of the translation (RFC 6888 REQ-4); 0 is no limit.
+type Limits struct {
+	// Sessions at once. Default a quarter of Config.Sessions.
+	Sessions int
+	// Mappings at once, each an outside port. Default 8192.
+	Mappings int
+	// Rate of new sessions, a second. Default 20000.
+	Rate int
+	// Burst of new sessions at once. Default twice Rate; at least 1 where Rate is.
+	Burst int
 }
 
 // Endpoint is one interface in one namespace on one network.

@@ -19,6 +19,7 @@ type located[T any] struct {
 // documentDraft is the file with types checked and nothing else.
 type documentDraft struct {
 	networks located[[]networkDraft]
+	sessions located[int]
 	uplinks  located[[]located[string]]
 }
 
@@ -30,7 +31,15 @@ type networkDraft struct {
 	mtu        located[int]
 	masquerade located[bool]
 	datapath   located[string]
+	mapping    located[string]
+	filtering  located[string]
+	ports      located[string]
+	limits     located[limitsDraft]
 	endpoints  located[[]endpointDraft]
+}
+
+type limitsDraft struct {
+	sessions, mappings, rate, burst located[int]
 }
 
 type endpointDraft struct {
@@ -49,6 +58,7 @@ func (d decoder) document(n ast.Node) documentDraft {
 	var doc documentDraft
 	d.mapping(n, "the configuration", func() string { return "the configuration" }, []field{
 		{key: "networks", required: true, read: func(n ast.Node) { doc.networks = list(d, n, "networks", d.network) }},
+		{key: "sessions", read: func(n ast.Node) { doc.sessions = d.integer(n, "sessions", minSessions, maxSessions) }},
 		{key: "uplinks", read: func(n ast.Node) { doc.uplinks = d.optionalStrings(n, "uplinks", "uplink") }},
 	})
 	return doc
@@ -64,6 +74,10 @@ func (d decoder) network(n ast.Node, index int) networkDraft {
 		{key: "mtu", read: func(n ast.Node) { net.mtu = d.integer(n, "mtu", minMTU, maxMTU) }},
 		{key: "masquerade", read: func(n ast.Node) { net.masquerade = d.boolean(n, "masquerade") }},
 		{key: "datapath", read: func(n ast.Node) { net.datapath = d.text(n, "datapath") }},
+		{key: "mapping", read: func(n ast.Node) { net.mapping = d.text(n, "mapping") }},
+		{key: "filtering", read: func(n ast.Node) { net.filtering = d.text(n, "filtering") }},
+		{key: "ports", read: func(n ast.Node) { net.ports = d.text(n, "ports") }},
+		{key: "limits", read: func(n ast.Node) { net.limits = d.limits(n) }},
 		{key: "endpoints", read: func(n ast.Node) {
 			// A network may begin without endpoints, also with all of them commented out.
 			if n.Type() != ast.NullType {
@@ -72,6 +86,18 @@ func (d decoder) network(n ast.Node, index int) networkDraft {
 		}},
 	})
 	return net
+}
+
+func (d decoder) limits(n ast.Node) located[limitsDraft] {
+	draft := located[limitsDraft]{at: positionOf(n), ok: true}
+	limit := func(key string, value *located[int]) field {
+		return field{key: key, read: func(n ast.Node) { *value = d.integer(n, key, 0, maxLimit) }}
+	}
+	d.mapping(n, "limits", func() string { return "limits" }, []field{
+		limit("sessions", &draft.value.sessions), limit("mappings", &draft.value.mappings),
+		limit("rate", &draft.value.rate), limit("burst", &draft.value.burst),
+	})
+	return draft
 }
 
 func (d decoder) endpoint(n ast.Node, index int) endpointDraft {

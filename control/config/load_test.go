@@ -43,8 +43,45 @@ func TestDefaultIsTheTutorialsNetwork(t *testing.T) {
 			MAC:       net.HardwareAddr{0x02, 0x24, 0xe9, 0x2b, 0xa3, 0xab},
 		}},
 	}}}
+	want.Sessions, want.Networks[0].Translation = 131072, usualTranslation
 	if diff := cmp.Diff(want, got, compareValues); diff != "" {
 		t.Errorf("Default (-want +got):\n%s", diff)
+	}
+}
+
+// usualTranslation is that of a network that says nothing about it.
+var usualTranslation = Translation{
+	Mapping: EndpointIndependent, Filtering: AddressDependent,
+	Limits: Limits{Sessions: 32768, Mappings: 8192, Rate: 20000, Burst: 40000},
+}
+
+func TestParseTranslation(t *testing.T) {
+	const network = "networks: [{name: a, subnets: [10.0.0.0/24], gateway: 10.0.0.1, "
+	rows := []struct {
+		yaml     string
+		sessions int
+		want     Translation
+	}{
+		{network + "mapping: endpoint-independent, filtering: address-dependent}]", 131072, usualTranslation},
+		{network + "filtering: endpoint-independent, ports: 1024-65535}]", 131072, Translation{
+			Mapping: EndpointIndependent, Filtering: OpenFiltering, Ports: PortRange{1024, 65535}, Limits: usualTranslation.Limits}},
+		{"sessions: 4096\n" + network + "mapping: endpoint-dependent, ports: '20000-20000'}]", 4096, Translation{
+			Mapping: EndpointDependent, Ports: PortRange{20000, 20000},
+			Limits: Limits{Sessions: 1024, Mappings: 8192, Rate: 20000, Burst: 40000}}},
+		{network + "limits: {sessions: 1, mappings: 0, rate: 5}}]", 131072, Translation{
+			Mapping: EndpointIndependent, Filtering: AddressDependent, Limits: Limits{Sessions: 1, Rate: 5, Burst: 10}}},
+		{network + "limits: {rate: 0}}]", 131072, Translation{
+			Mapping: EndpointIndependent, Filtering: AddressDependent, Limits: Limits{Sessions: 32768, Mappings: 8192}}},
+	}
+	for _, row := range rows {
+		cfg, err := Parse("net.yaml", []byte(row.yaml))
+		if err != nil {
+			t.Errorf("%s: %v", row.yaml, err)
+			continue
+		}
+		if diff := cmp.Diff(row.want, cfg.Networks[0].Translation); diff != "" || cfg.Sessions != row.sessions {
+			t.Errorf("%s: %d sessions, translation (-want +got):\n%s", row.yaml, cfg.Sessions, diff)
+		}
 	}
 }
 
@@ -80,6 +117,7 @@ networks:
 			Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.6")}, MAC: net.HardwareAddr{0, 0x50, 0x56, 0, 0, 1},
 		}},
 	}}}
+	want.Sessions, want.Networks[0].Translation = 131072, usualTranslation
 	if diff := cmp.Diff(want, got, compareValues); diff != "" {
 		t.Errorf("Parse (-want +got):\n%s", diff)
 	}

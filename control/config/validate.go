@@ -65,10 +65,16 @@ func validate(r *report, doc documentDraft) *Config {
 		v.add(drafts[MaxNetworks].at, "more than %d networks; the rest of the list is not checked", MaxNetworks)
 		drafts = drafts[:MaxNetworks]
 	}
-	cfg := &Config{}
-	for i, draft := range drafts {
-		cfg.Networks = append(cfg.Networks, v.network(draft, i))
+	cfg := &Config{Sessions: defaultSessions}
+	if doc.sessions.ok {
+		cfg.Sessions = doc.sessions.value
 	}
+	for i, draft := range drafts {
+		n := v.network(draft, i)
+		n.Translation = v.translation(n, draft, labelOf("network", draft.name, i), cfg.Sessions)
+		cfg.Networks = append(cfg.Networks, n)
+	}
+	v.disjointPorts(cfg.Networks, drafts)
 	cfg.Uplinks = v.uplinks(doc.uplinks.value)
 	for i, draft := range drafts {
 		cfg.Networks[i].Endpoints = v.networkEndpoints(cfg.Networks[i], draft, i)

@@ -18,6 +18,12 @@ const (
 	maxNamespaceName = 255
 	// RFC 791: every host takes datagrams of 576 bytes; the length field ends at 65535.
 	minMTU, maxMTU = 576, 65535
+	// The session table, 248 bytes of kernel memory each.
+	minSessions, maxSessions = 1024, 1 << 22
+	// A token bucket counts thousandths in 32 bits.
+	maxLimit = 1 << 22
+	// Lower ports are for services; a source port of 1024 or above stays there (RFC 4787 REQ-3).
+	minPort = 1024
 	// A longer prefix leaves no room for a gateway and an endpoint besides network and broadcast address.
 	minPrefix, maxPrefix = 8, 30
 )

@@ -12,9 +12,6 @@ import (
 	"flyover/control/topology"
 )
 
-// networkMasquerade is NETWORK_MASQUERADE of network.h, which is a flag and so no Go enum.
-const networkMasquerade = 1
-
 // Network is what the maps say of one network.
 type Network struct {
 	// Number is the index in fo_networks, unique and stable while the network lives.
@@ -26,6 +23,10 @@ type Network struct {
 	GatewayMAC topology.MAC
 	MTU        int
 	Masquerade bool
+	// EndpointDependent and OpenFilter are how it is masqueraded, see lib/network.h.
+	EndpointDependent, OpenFilter bool
+	// PortFirst and PortLast bound its outside ports, both included.
+	PortFirst, PortLast uint16
 }
 
 var _ reconcile.Lingerer = (*Network)(nil)
@@ -66,9 +67,17 @@ func (n *Network) entry(bridge uint32) bpf.DatapathNetworkEntry {
 		Bridge:     bridge,
 		Mtu:        uint32(n.MTU),
 		GatewayMac: n.GatewayMAC,
+		PortFirst:  n.PortFirst,
+		PortLast:   n.PortLast,
 	}
-	if n.Masquerade {
-		e.Flags = networkMasquerade
+	for flag, set := range map[bpf.DatapathNetworkFlags]bool{
+		bpf.DatapathNetworkFlagsNETWORK_MASQUERADE:         n.Masquerade,
+		bpf.DatapathNetworkFlagsNETWORK_ENDPOINT_DEPENDENT: n.EndpointDependent,
+		bpf.DatapathNetworkFlagsNETWORK_OPEN_FILTER:        n.OpenFilter,
+	} {
+		if set {
+			e.Flags |= flag
+		}
 	}
 	return e
 }

@@ -14,6 +14,8 @@ import (
 type Programs struct {
 	// Build of the programs, see loader.Build.
 	Build string
+	// Sessions is the size of the session table, fixed when the maps are made.
+	Sessions uint32
 }
 
 var _ reconcile.Lingerer = (*Programs)(nil)
@@ -29,11 +31,14 @@ func (*Programs) Lingers() {}
 
 // Observe implements reconcile.Resource.
 func (p *Programs) Observe(bool) (reconcile.Observation, error) {
-	if pins.Whole(p.Build) {
+	if pins.Whole(p.Build) && pins.Holds(p.Sessions) {
 		return reconcile.Observation{Status: reconcile.Same}, nil
 	}
 	if !pins.Exist() {
 		return reconcile.Observation{}, nil
+	}
+	if pins.Whole(p.Build) {
+		return reconcile.Observation{Status: reconcile.Different, Detail: "another number of sessions"}, nil
 	}
 	builds, err := pins.Generations()
 	if err != nil {
@@ -49,7 +54,7 @@ func (p *Programs) Observe(bool) (reconcile.Observation, error) {
 // before stays, and nothing else.
 func (p *Programs) Apply() error {
 	existed := pins.Exist()
-	err := pins.Load(p.Build)
+	err := pins.Load(p.Build, p.Sessions)
 	if err != nil && !existed {
 		return errors.Join(err, pins.Remove())
 	}

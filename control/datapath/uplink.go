@@ -16,8 +16,10 @@ type Uplink struct {
 	Address netip.Addr
 	// MTU in bytes.
 	MTU int
-	// PortFirst and PortLast bound the outside ports, both included.
+	// PortFirst and PortLast bound the outside ports of all networks, both included.
 	PortFirst, PortLast uint16
+	// Tuples and Ports say what else than a mapping that knows its remote there is, see enum uplink_lookups of lib/uplink.h.
+	Tuples, Ports bool
 }
 
 var _ reconcile.Lingerer = (*Uplink)(nil)
@@ -36,10 +38,19 @@ func (u *Uplink) rows() ([]row, error) {
 	if err != nil || index == 0 {
 		return nil, err
 	}
+	var lookups bpf.DatapathUplinkLookups
+	if u.Tuples {
+		lookups |= bpf.DatapathUplinkLookupsUPLINK_TUPLES
+	}
+	if u.Ports {
+		lookups |= bpf.DatapathUplinkLookupsUPLINK_PORTS
+	}
 	return []row{entry[bpf.DatapathUplinkKey, bpf.DatapathUplinkEntry]{
 		bpf.DatapathMapFoUplinks,
 		bpf.DatapathUplinkKey{Ifindex: index},
-		bpf.DatapathUplinkEntry{Source4: u.Address.As4(), Mtu: uint32(u.MTU), PortFirst: u.PortFirst, PortLast: u.PortLast},
+		bpf.DatapathUplinkEntry{
+			Source4: u.Address.As4(), Mtu: uint32(u.MTU), PortFirst: u.PortFirst, PortLast: u.PortLast, Lookups: lookups,
+		},
 	}}, nil
 }
 

@@ -21,14 +21,18 @@ func TestTrafficMapDump(t *testing.T) {
 		want := map[string][]string{
 			"fo_endpoints":   {`"ifindex": 4`, `"addr4": [192,168,15,1]`, `"mac": ` + bytesOf(t, "ns1", "veth-ns1")},
 			"fo_fdb":         {`"mac": ` + bytesOf(t, "ns2", "veth-ns2"), `"ifindex": `, `"endpoint": 1`},
+			"fo_mappings4":   {`"inside": [192,168,15,1]`, `"outside": [203,0,113,2]`, `"sessions": 1`},
 			"fo_neighbours4": {`"addr": [192,168,15,10]`, `"mac": ` + bytesOf(t, "", "br1")},
 			"fo_networks":    {`"gateway4": [192,168,15,10]`, `"mask4": [255,255,255,0]`, `"flags": "NETWORK_MASQUERADE"`, `"mtu": 1500`},
+			"fo_ports4":      {`"outside": [203,0,113,2]`, `"inside": [192,168,15,1]`, `"state": "SESSION_`},
 			"fo_reasons":     {`"reason": "FORWARD_OUTSIDE"`, `"from_endpoint": {`, `"packets": `, `"bytes": `},
 			"fo_replies4":    {`"remote": [203,0,113,1]`, `"outside": [203,0,113,2]`, `"inside": [192,168,15,2]`, `"outside_port": `},
-			"fo_sessions4":   {`"inside": [192,168,15,1]`, `"remote": [203,0,113,1]`, `"outside": [203,0,113,2]`, `"state": "SESSION_ESTABLISHED"`},
-			"fo_subnets4":    {`"prefix_len": 24`, `"addr": [192,168,15,0]`, `"network": 0`},
-			"fo_traffic":     {`"sent": {`, `"received": {`, `"dropped": {`, `"packets": `},
-			"fo_uplinks":     {`"source4": [203,0,113,2]`, `"mtu": 1500`, `"port_first": `},
+			"fo_sessions4": {`"inside": [192,168,15,1]`, `"remote": [203,0,113,1]`, `"outside": [203,0,113,2]`, `"state": "SESSION_ESTABLISHED"`,
+				`"flags": "SESSION_MAPPED"`},
+			"fo_subnets4": {`"prefix_len": 24`, `"addr": [192,168,15,0]`, `"network": 0`},
+			"fo_traffic":  {`"sent": {`, `"received": {`, `"dropped": {`, `"packets": `},
+			"fo_usage":    {`"sessions": `, `"mappings": `},
+			"fo_uplinks":  {`"source4": [203,0,113,2]`, `"mtu": 1500`, `"port_first": `},
 		}
 		files, err := os.ReadDir(mapsDir)
 		if err != nil || len(files) < len(want) {

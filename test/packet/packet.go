@@ -57,12 +57,18 @@ func IPv4(proto layers.IPProtocol, e Ends, payload []byte) *Packet {
 	}
 }
 
+// Seq and Ack are the numbers of a TCP packet that nobody has given others.
+const (
+	Seq = 0x01020304
+	Ack = 0x05060708
+)
+
 // New is a packet of TCP (with ACK alone), UDP, or ICMP (an echo request).
 func New(proto layers.IPProtocol, e Ends, payload []byte) *Packet {
 	p := IPv4(proto, e, payload)
 	switch proto {
 	case layers.IPProtocolTCP:
-		p.TCP = &layers.TCP{Seq: 0x01020304, Ack: 0x05060708, ACK: true, Window: 512}
+		p.TCP = &layers.TCP{Seq: Seq, Ack: Ack, ACK: true, Window: 512}
 	case layers.IPProtocolUDP:
 		p.UDP = &layers.UDP{}
 	case layers.IPProtocolICMPv4:

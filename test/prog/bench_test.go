@@ -64,14 +64,14 @@ func single(b *testing.B, p *ebpf.Program, frame func(n int) []byte, action int3
 }
 
 // loadLoopback makes the loopback the interface of endpoint 1, and an uplink.
-func loadLoopback(b *testing.B, opts options) *datapath {
-	b.Helper()
-	d := load(b, opts)
+func loadLoopback(t testing.TB, opts options) *datapath {
+	t.Helper()
+	d := load(t, opts)
 	shared := *d.host
 	shared.endpoints = slices.Clone(d.endpoints)
 	shared.endpoints[1].ifindex, shared.uplink, shared.uplinkMAC = loopback, loopback, packet.MAC{}
 	d.host = &shared
-	d.fillEndpoint(b, 1)
+	d.fillEndpoint(t, 1)
 	return d
 }
 
@@ -160,8 +160,7 @@ func (d *datapath) translateToItself(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	put(b, d.FoUplinks, bpf.DatapathUplinkKey{Ifindex: link},
-		bpf.DatapathUplinkEntry{Source4: d.endpoints[1].addr.As4(), Mtu: mtu, PortFirst: d.ports[0], PortLast: d.ports[1]})
+	d.fillUplink(b, link, d.endpoints[1].addr)
 }
 
 // theUplink is the interface that the route leads to, whatever the loopback stands for.

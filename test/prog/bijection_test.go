@@ -17,20 +17,27 @@ type (
 	sessionEntry = bpf.DatapathSession4Entry
 	replyKey     = bpf.DatapathReply4Key
 	replyEntry   = bpf.DatapathReply4Entry
+	mappingKey   = bpf.DatapathMapping4Key
+	mappingEntry = bpf.DatapathMapping4Entry
+	portKey      = bpf.DatapathPort4Key
+	portEntry    = bpf.DatapathPort4Entry
 )
 
 // timeouts are the datapath's defaults by protocol, for those states that last; see session_timeout().
 var timeouts = map[uint8]uint32{unix.IPPROTO_UDP: 300, unix.IPPROTO_ICMP: 60}
+
+// portHold is for how many seconds more an expired session's port is kept; see port_hold.
+const portHold = 120
 
 func timeoutOf(proto uint8, state bpf.DatapathSessionState) uint32 {
 	if timeout, ok := timeouts[proto]; ok {
 		return timeout
 	}
 	switch state {
-	case bpf.DatapathSessionStateSESSION_ESTABLISHED:
+	case bpf.DatapathSessionStateSESSION_ESTABLISHED, bpf.DatapathSessionStateSESSION_FIN_OUT, bpf.DatapathSessionStateSESSION_FIN_IN:
 		return 7440
 	case bpf.DatapathSessionStateSESSION_CLOSED:
-		return 15
+		return 10
 	}
 	return 240
 }
@@ -61,47 +68,114 @@ func entries[K comparable, V any](t testing.TB, m *ebpf.Map) map[K]V {
 	return all
 }
 
+func isMapped(s sessionEntry) bool { return s.Flags&bpf.DatapathSessionFlagsSESSION_MAPPED != 0 }
+
+func isOpen(s sessionEntry) bool { return s.Flags&bpf.DatapathSessionFlagsSESSION_OPEN != 0 }
+
 func replyKeyOf(key sessionKey, s sessionEntry) replyKey {
-	return replyKey{
-		Remote: key.Remote, Outside: s.Outside,
-		RemotePort: key.RemotePort, OutsidePort: s.OutsidePort, Proto: key.Proto,
+	index := replyKey{Remote: key.Remote, Outside: s.Outside, OutsidePort: s.OutsidePort, Proto: key.Proto}
+	if !isMapped(s) {
+		index.RemotePort = key.RemotePort
 	}
+	return index
 }
 
-// checkBijection holds the tables to what the datapath promises at rest: every live session has exactly one index entry, with the
-// same life, that points back to it; no index entry is live without its session; nothing is left claimed. So no two live
-// sessions share protocol, remote and outside port.
+func mappingKeyOf(key sessionKey, s sessionEntry) mappingKey {
+	return mappingKey{Inside: key.Inside, Outside: s.Outside, InsidePort: key.InsidePort, Proto: key.Proto}
+}
+
+func portKeyOf(key mappingKey, m mappingEntry) portKey {
+	return portKey{Outside: key.Outside, OutsidePort: m.OutsidePort, Proto: key.Proto}
+}
+
+// checkBijection holds the tables to what the datapath promises at rest: every session that holds a port is counted by the index
+// entry, the mapping and the usage that it shares, and by no other; every index entry and every outside port has one inside; and
+// nothing is left claimed or over. Between a session that shares with none and its index entry the life is the same.
 func (d *datapath) checkBijection(t testing.TB) {
 	t.Helper()
-	now := monotonic(t)
-	sessions := entries[sessionKey, sessionEntry](t, d.FoSessions4)
-	replies := entries[replyKey, replyEntry](t, d.FoReplies4)
-	owners := map[replyKey]sessionKey{}
-	for key, s := range sessions {
+	replies, mappings := map[replyKey]uint32{}, map[mappingKey]uint32{}
+	usage := map[uint16]uint32{}
+	for key, s := range entries[sessionKey, sessionEntry](t, d.FoSessions4) {
 		if s.Life.State == bpf.DatapathSessionStateSESSION_CLAIMED {
 			t.Errorf("session %v is claimed by nobody", key)
 		}
-		if !isLive(now, s.Life.Seen, s.Life.State, key.Proto) {
+		if s.Life.State <= bpf.DatapathSessionStateSESSION_CLAIMED {
 			continue
 		}
-		index := replyKeyOf(key, s)
-		if other, taken := owners[index]; taken {
-			t.Errorf("sessions %v and %v share outside port %d", key, other, be16(s.OutsidePort))
+		usage[s.Endpoint]++
+		if isMapped(s) {
+			mappings[mappingKeyOf(key, s)]++
+			d.checkMapping(t, key, s)
 		}
-		owners[index] = key
-		r, ok := replies[index]
-		if !ok || r.Inside != key.Inside || r.InsidePort != key.InsidePort {
-			t.Errorf("session %v: its index entry is %+v, found %v", key, r, ok)
-		} else if r.Life.Seen != s.Life.Seen || r.Life.State != s.Life.State {
-			t.Errorf("session %v lives %+v, its index entry %+v", key, s.Life, r.Life)
+		if !isOpen(s) {
+			replies[replyKeyOf(key, s)]++
+			d.checkReply(t, key, s)
 		}
 	}
-	for index, r := range replies {
-		if _, ok := owners[index]; !ok && isLive(now, r.Life.Seen, r.Life.State, index.Proto) {
-			t.Errorf("index entry %v %+v is live and has no session", index, r)
+	for index, r := range entries[replyKey, replyEntry](t, d.FoReplies4) {
+		if r.Sessions != replies[index] {
+			t.Errorf("index entry %v %+v has %d sessions", index, r, replies[index])
 		}
-		if r.Life.State == bpf.DatapathSessionStateSESSION_CLAIMED {
-			t.Errorf("index entry %v is claimed by nobody", index)
+	}
+	ports := entries[portKey, portEntry](t, d.FoPorts4)
+	for key, m := range entries[mappingKey, mappingEntry](t, d.FoMappings4) {
+		if m.Sessions != mappings[key] {
+			t.Errorf("mapping %v %+v has %d sessions", key, m, mappings[key])
+		}
+		if p, ok := ports[portKeyOf(key, m)]; !ok || p.Inside != key.Inside || p.InsidePort != key.InsidePort {
+			t.Errorf("mapping %v %+v: its port is %+v, found %v", key, m, p, ok)
+		}
+		delete(ports, portKeyOf(key, m))
+	}
+	for key, p := range ports {
+		t.Errorf("port %v %+v has no mapping", key, p)
+	}
+	d.checkUsage(t, usage)
+}
+
+// checkReply compares a session with its index entry.
+func (d *datapath) checkReply(t testing.TB, key sessionKey, s sessionEntry) {
+	t.Helper()
+	var r replyEntry
+	if err := d.FoReplies4.Lookup(replyKeyOf(key, s), &r); err != nil {
+		t.Errorf("session %v: look up its index entry: %v", key, err)
+	}
+	if r.Inside != key.Inside || r.InsidePort != key.InsidePort {
+		t.Errorf("session %v: its index entry is %+v", key, r)
+	}
+	if r.Sessions == 1 && (r.Life.Seen != s.Life.Seen || r.Life.State != s.Life.State) {
+		t.Errorf("session %v lives %+v, its index entry %+v", key, s.Life, r.Life)
+	}
+}
+
+// checkMapping compares a session with its mapping.
+func (d *datapath) checkMapping(t testing.TB, key sessionKey, s sessionEntry) {
+	t.Helper()
+	var m mappingEntry
+	if err := d.FoMappings4.Lookup(mappingKeyOf(key, s), &m); err != nil || m.OutsidePort != s.OutsidePort {
+		t.Errorf("session %v has outside port %d, its mapping is %+v: %v", key, be16(s.OutsidePort), m, err)
+	}
+}
+
+// checkUsage compares what is counted of each endpoint with its sessions.
+func (d *datapath) checkUsage(t testing.TB, sessions map[uint16]uint32) {
+	t.Helper()
+	for id := range d.endpoints[1:] {
+		var u bpf.DatapathUsageEntry
+		if err := d.FoUsage.Lookup(uint32(id+1), &u); err != nil {
+			t.Fatal(err)
+		}
+		if u.Sessions != sessions[uint16(id+1)] {
+			t.Errorf("endpoint %d is said to have %d sessions, has %d", id+1, u.Sessions, sessions[uint16(id+1)])
+		}
+		mappings := uint32(0)
+		for key := range entries[mappingKey, mappingEntry](t, d.FoMappings4) {
+			if key.Inside == d.endpoints[id+1].addr.As4() {
+				mappings++
+			}
+		}
+		if u.Mappings != mappings {
+			t.Errorf("endpoint %d is said to have %d mappings, has %d", id+1, u.Mappings, mappings)
 		}
 	}
 }
@@ -154,17 +228,40 @@ func (d *datapath) session(t testing.TB, key sessionKey) sessionEntry {
 	return s
 }
 
+// forgetExhausted lets the next search look at all ports again, as if time had passed.
+func (d *datapath) forgetExhausted(t testing.TB) {
+	t.Helper()
+	keys := make([]uint32, d.FoExhausted.MaxEntries())
+	for i := range keys {
+		keys[i] = uint32(i)
+	}
+	if _, err := d.FoExhausted.BatchUpdate(keys, make([]bpf.DatapathExhaustedEntry, len(keys)), nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // age makes a session as old as if its last packet had come seconds ago.
 func (d *datapath) age(t testing.TB, key sessionKey, seconds uint32) {
 	t.Helper()
+	d.forgetExhausted(t)
 	s := d.session(t, key)
+	s.Life.Seen -= seconds
+	put(t, d.FoSessions4, key, s)
+	if isOpen(s) {
+		index := portKey{Outside: s.Outside, OutsidePort: s.OutsidePort, Proto: key.Proto}
+		var p portEntry
+		if err := d.FoPorts4.Lookup(index, &p); err != nil {
+			t.Fatalf("look up port of %v: %v", key, err)
+		}
+		p.Life.Seen -= seconds
+		put(t, d.FoPorts4, index, p)
+		return
+	}
 	index := replyKeyOf(key, s)
 	var r replyEntry
 	if err := d.FoReplies4.Lookup(index, &r); err != nil {
 		t.Fatalf("look up reply of %v: %v", key, err)
 	}
-	s.Life.Seen -= seconds
 	r.Life.Seen -= seconds
-	put(t, d.FoSessions4, key, s)
 	put(t, d.FoReplies4, index, r)
 }

@@ -21,6 +21,10 @@ type options struct {
 	Sessions uint32
 	// Ports is the range of outside ports, both included. Optional.
 	Ports [2]uint16
+	// Mapping is what the masqueraded network's outside ports stand for. Optional: endpoint-dependent.
+	Mapping mapping
+	// Limits of each endpoint. Optional: none.
+	Limits limits
 	// Programs is passed to the loader. Optional.
 	Programs ebpf.ProgramOptions
 }
@@ -33,11 +37,57 @@ const (
 	mtu             = 1500
 )
 
+// mapping is how a network maps and filters.
+type mapping int
+
+const (
+	dependent   mapping = iota // one outside port for each tuple
+	independent                // one for each inside port; remotes that it has sent to may answer from any port
+	openFilter                 // the same, and anybody may send to it
+)
+
+func (m mapping) String() string {
+	return [...]string{"endpoint-dependent", "endpoint-independent", "open filter"}[m]
+}
+
+func (m mapping) network() bpf.DatapathNetworkFlags {
+	const flags = bpf.DatapathNetworkFlagsNETWORK_MASQUERADE
+	switch m {
+	case dependent:
+		return flags | bpf.DatapathNetworkFlagsNETWORK_ENDPOINT_DEPENDENT
+	case openFilter:
+		return flags | bpf.DatapathNetworkFlagsNETWORK_OPEN_FILTER
+	}
+	return flags
+}
+
+func (m mapping) uplink() bpf.DatapathUplinkLookups {
+	switch m {
+	case dependent:
+		return bpf.DatapathUplinkLookupsUPLINK_TUPLES
+	case openFilter:
+		return bpf.DatapathUplinkLookupsUPLINK_PORTS
+	}
+	return 0
+}
+
+// overMappings runs test with each.
+func overMappings(t *testing.T, test func(*testing.T, mapping)) {
+	for _, m := range []mapping{dependent, independent, openFilter} {
+		t.Run(m.String(), func(t *testing.T) { test(t, m) })
+	}
+}
+
+// limits of an endpoint; 0 is none.
+type limits struct{ sessions, mappings, rate, burst uint32 }
+
 // datapath is one copy of the programs with maps of its own, and the test host that their tables describe.
 type datapath struct {
 	*host
 	bpf.DatapathObjects
-	ports [2]uint16
+	ports   [2]uint16
+	mapping mapping
+	limits  limits
 }
 
 func load(t testing.TB, opts options) *datapath {
@@ -48,7 +98,7 @@ func load(t testing.TB, opts options) *datapath {
 	if opts.Ports == [2]uint16{} {
 		opts.Ports = [2]uint16{defaultFirst, defaultLast}
 	}
-	d := &datapath{host: needHost(t), ports: opts.Ports}
+	d := &datapath{host: needHost(t), ports: opts.Ports, mapping: opts.Mapping, limits: opts.Limits}
 	spec, err := bpf.LoadDatapath()
 	if err != nil {
 		t.Fatal(err)
@@ -60,20 +110,16 @@ func load(t testing.TB, opts options) *datapath {
 		t.Fatalf("load: %+v", err)
 	}
 	t.Cleanup(func() { d.Close() })
+	d.fillTranslation(t)
 	d.fillNetworks(t)
 	for id := range d.endpoints[1:] {
 		d.fillEndpoint(t, uint32(id+1))
 	}
-	d.fillUplink(t)
 	return d
 }
 
 func (d *datapath) fillNetworks(t testing.TB) {
 	t.Helper()
-	put(t, d.FoNetworks, uint32(masqueraded), bpf.DatapathNetworkEntry{
-		Gateway4: gatewayAddr.As4(), Subnet4: subnet.Addr().As4(), Mask4: maskOf(subnet),
-		Bridge: d.bridge, Mtu: mtu, Flags: 1, GatewayMac: gatewayMAC,
-	})
 	put(t, d.FoNetworks, uint32(routed), bpf.DatapathNetworkEntry{
 		Gateway4: routedGateway.As4(), Subnet4: routedSubnet.Addr().As4(), Mask4: maskOf(routedSubnet),
 		Bridge: d.bridge, Mtu: mtu, GatewayMac: gatewayMAC,
@@ -88,17 +134,32 @@ func (d *datapath) fillEndpoint(t testing.TB, id uint32) {
 	t.Helper()
 	e := d.endpoints[id]
 	put(t, d.FoEndpoints, bpf.DatapathEndpointKey{Ifindex: e.ifindex},
-		bpf.DatapathEndpointEntry{Id: id, Network: e.network, Addr4: e.addr.As4(), Mac: e.mac})
+		bpf.DatapathEndpointEntry{
+			Id: id, Network: e.network, Addr4: e.addr.As4(), Mac: e.mac,
+			SessionsMax: d.limits.sessions, MappingsMax: d.limits.mappings, SessionsRate: d.limits.rate, SessionsBurst: d.limits.burst,
+		})
 	put(t, d.FoFdb, bpf.DatapathFdbKey{Network: e.network, Mac: e.mac},
 		bpf.DatapathFdbEntry{Ifindex: e.ifindex, Endpoint: id})
 	put(t, d.FoNeighbours4, bpf.DatapathNeighbour4Key{Network: e.network, Addr: e.addr.As4()},
 		bpf.DatapathNeighbourEntry{Mac: e.mac, Ifindex: e.ifindex})
 }
 
-func (d *datapath) fillUplink(t testing.TB) {
+// fillTranslation says how the masqueraded network is translated, with d's ports.
+func (d *datapath) fillTranslation(t testing.TB) {
 	t.Helper()
-	put(t, d.FoUplinks, bpf.DatapathUplinkKey{Ifindex: d.uplink},
-		bpf.DatapathUplinkEntry{Source4: outsideAddr.As4(), Mtu: mtu, PortFirst: d.ports[0], PortLast: d.ports[1]})
+	put(t, d.FoNetworks, uint32(masqueraded), bpf.DatapathNetworkEntry{
+		Gateway4: gatewayAddr.As4(), Subnet4: subnet.Addr().As4(), Mask4: maskOf(subnet),
+		Bridge: d.bridge, Mtu: mtu, Flags: d.mapping.network(), GatewayMac: gatewayMAC,
+		PortFirst: d.ports[0], PortLast: d.ports[1],
+	})
+	d.fillUplink(t, d.uplink, outsideAddr)
+}
+
+func (d *datapath) fillUplink(t testing.TB, ifindex uint32, source netip.Addr) {
+	t.Helper()
+	put(t, d.FoUplinks, bpf.DatapathUplinkKey{Ifindex: ifindex}, bpf.DatapathUplinkEntry{
+		Source4: source.As4(), Mtu: mtu, PortFirst: d.ports[0], PortLast: d.ports[1], Lookups: d.mapping.uplink(),
+	})
 }
 
 func put(t testing.TB, m *ebpf.Map, key, value any) {

@@ -22,7 +22,7 @@ func TestTableFull(t *testing.T) {
 	refused := func(port uint16) {
 		t.Helper()
 		frame := packet.New(layers.IPProtocolUDP, d.sent(2, port, remote(443)), nil).Bytes()
-		d.expect(t, d.fromEndpoint(2, frame), expectation{reason: bpf.DatapathReasonDROP_SESSIONS_FULL})
+		d.refuse(t, 2, bpf.DatapathReasonDROP_SESSIONS_FULL, frame)
 	}
 	for port := range uint16(3 * size) {
 		refused(port)
@@ -67,7 +67,7 @@ func TestCollectKeepsPace(t *testing.T) {
 	const size = 256
 	d := load(t, options{Sessions: size})
 	for port := range uint16(size / 4) {
-		d.age(t, d.open(t, layers.IPProtocolUDP, 1000+port).key(), 301)
+		d.age(t, d.open(t, layers.IPProtocolUDP, 1000+port).key(), 300+portHold+1)
 	}
 	for port := range uint16(size / 4) {
 		d.open(t, layers.IPProtocolUDP, 5000+port)

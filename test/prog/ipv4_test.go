@@ -115,7 +115,6 @@ func TestIPv4ToTheStack(t *testing.T) {
 	to := func(a netip.Addr) func(*packet.Packet) {
 		return func(p *packet.Packet) { p.IPv4.DstIP = a.AsSlice() }
 	}
-	const fragment = bpf.DatapathReasonPASS_FRAGMENT
 	d.expectOutward(t, []ipv4Row{
 		{name: "to the gateway", packet: to(gatewayAddr), want: bpf.DatapathReasonPASS_HOST},
 		{name: "to its own subnet", packet: to(d.endpoints[2].addr), want: bpf.DatapathReasonPASS_HOST},
@@ -125,14 +124,10 @@ func TestIPv4ToTheStack(t *testing.T) {
 		{name: "TTL 1 to an interface that is no uplink", want: bpf.DatapathReasonDROP_ROUTE,
 			packet: func(p *packet.Packet) { p.IPv4.TTL, p.IPv4.DstIP = 1, elsewhereAddr.AsSlice() }},
 		{name: "fragment to an interface that is no uplink", want: bpf.DatapathReasonDROP_ROUTE,
-			packet: func(p *packet.Packet) { p.IPv4.FragOffset, p.IPv4.DstIP = 9, elsewhereAddr.AsSlice() }},
+			packet: func(p *packet.Packet) { p.IPv4.Flags, p.IPv4.DstIP = layers.IPv4MoreFragments, elsewhereAddr.AsSlice() }},
 		{name: "TTL 0", packet: func(p *packet.Packet) { p.IPv4.TTL = 0 }, want: bpf.DatapathReasonPASS_TTL},
 		{name: "TTL 1", packet: func(p *packet.Packet) { p.IPv4.TTL = 1 }, want: bpf.DatapathReasonPASS_TTL},
 		{name: "options", packet: func(p *packet.Packet) { p.IPv4.Options = routerAlert }, want: bpf.DatapathReasonPASS_OPTIONS},
-		{name: "first fragment", packet: func(p *packet.Packet) { p.IPv4.Flags = layers.IPv4MoreFragments }, want: fragment},
-		{name: "middle fragment", want: fragment,
-			packet: func(p *packet.Packet) { p.IPv4.Flags, p.IPv4.FragOffset = layers.IPv4MoreFragments, 100 }},
-		{name: "last fragment", packet: func(p *packet.Packet) { p.IPv4.FragOffset = 100 }, want: fragment},
 		{name: "GRE", packet: func(p *packet.Packet) { p.IPv4.Protocol = layers.IPProtocolGRE }, want: bpf.DatapathReasonPASS_PROTOCOL},
 		{name: "SCTP", packet: func(p *packet.Packet) { p.IPv4.Protocol = layers.IPProtocolSCTP }, want: bpf.DatapathReasonPASS_PROTOCOL},
 		{name: "protocol 255", packet: func(p *packet.Packet) { p.IPv4.Protocol = 255 }, want: bpf.DatapathReasonPASS_PROTOCOL},

@@ -175,8 +175,9 @@ func TestMasqueradeRenumbered(t *testing.T) {
 	d := load(t, options{})
 	e := d.sent(1, 1000, remote(53))
 	d.masquerade(t, 1, layers.IPProtocolUDP, e, nil)
-	put(t, d.FoUplinks, bpf.DatapathUplinkKey{Ifindex: d.uplink},
-		bpf.DatapathUplinkEntry{Source4: nextHop.As4(), Mtu: mtu, PortFirst: 30000, PortLast: 30000})
+	d.ports = [2]uint16{30000, 30000}
+	d.fillTranslation(t)
+	d.fillUplink(t, d.uplink, nextHop)
 	d.age(t, keyOf(layers.IPProtocolUDP, e), 2)
 	p := packet.New(layers.IPProtocolUDP, e, nil)
 	in := d.fromEndpoint(1, p.Bytes())
@@ -205,14 +206,14 @@ func TestMasqueradeHostSocket(t *testing.T) {
 	} {
 		taken := netip.MustParseAddrPort(addr.String()).Port()
 		d.ports = [2]uint16{taken, taken + 7}
-		d.fillUplink(t)
+		d.fillTranslation(t)
 		if got := d.masquerade(t, 1, proto, d.sent(1, taken, remote(443)), nil); got == taken {
 			t.Errorf("%v: port %d is a socket's of the host", proto, got)
 		}
 		d.ports = [2]uint16{taken, taken}
-		d.fillUplink(t)
+		d.fillTranslation(t)
 		frame := packet.New(proto, d.sent(1, 1, remote(443)), nil).Bytes()
-		d.expect(t, d.fromEndpoint(1, frame), expectation{reason: bpf.DatapathReasonDROP_NO_PORT})
+		d.refuse(t, 1, bpf.DatapathReasonDROP_NO_PORT, frame)
 		d.checkBijection(t)
 	}
 }

@@ -4,7 +4,9 @@ package prog
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/gopacket/gopacket/layers"
 
@@ -35,7 +37,7 @@ func TestPortRange(t *testing.T) {
 			d := load(t, options{Ports: ports})
 			flows := d.fillRange(t, proto)
 			frame := packet.New(proto, d.sent(1, 9, remote(443)), nil).Bytes()
-			d.expect(t, d.fromEndpoint(1, frame), expectation{reason: bpf.DatapathReasonDROP_NO_PORT})
+			d.refuse(t, 1, bpf.DatapathReasonDROP_NO_PORT, frame)
 			d.checkBijection(t)
 			for _, f := range flows {
 				d.expect(t, d.fromUplink(d.reply(f).Bytes()), expectation{
@@ -61,7 +63,7 @@ func TestPortTakeover(t *testing.T) {
 					t.Errorf("port %d, want %d, the only one whose session is over", got, old.port)
 				}
 				frame := packet.New(proto, old.out, nil).Bytes()
-				d.expect(t, d.fromEndpoint(1, frame), expectation{reason: bpf.DatapathReasonDROP_NO_PORT})
+				d.refuse(t, 1, bpf.DatapathReasonDROP_NO_PORT, frame)
 				d.checkBijection(t)
 				if n := d.count(t); n != len(flows) {
 					t.Errorf("%d sessions, want %d", n, len(flows))
@@ -79,7 +81,7 @@ func TestPortRefusedThenFree(t *testing.T) {
 	refused := d.sent(1, 9, remote(443))
 	frame := packet.New(layers.IPProtocolUDP, refused, nil).Bytes()
 	for range 3 {
-		d.expect(t, d.fromEndpoint(1, frame), expectation{reason: bpf.DatapathReasonDROP_NO_PORT})
+		d.refuse(t, 1, bpf.DatapathReasonDROP_NO_PORT, frame)
 	}
 	d.age(t, flows[2].key(), 301)
 	if got := d.masquerade(t, 1, layers.IPProtocolUDP, refused, nil); got != flows[2].port {
@@ -94,6 +96,44 @@ func TestPortWideRange(t *testing.T) {
 	d := load(t, options{Ports: [2]uint16{30000, 30499}})
 	d.ports[1] = 30249
 	d.fillRange(t, layers.IPProtocolUDP)
+	d.checkBijection(t)
+}
+
+// TestPortEvery: to one remote every port of the widest range is given out, without one false refusal. It prints what the packet that
+// makes the session costs the closer the range is to full, and what a refusal costs then.
+func TestPortEvery(t *testing.T) {
+	const first, last = 1024, 65535
+	d := loadLoopback(t, options{Sessions: 1 << 16, Ports: [2]uint16{first, last}})
+	run := func(inside uint16) (int32, time.Duration) {
+		frame := packet.New(layers.IPProtocolUDP, d.sent(1, inside, remote(443)), nil).Bytes()
+		action, took, err := d.FromEndpoint.Benchmark(frame, 1, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return int32(action), took
+	}
+	var costs []time.Duration
+	made := 0
+	for n := range last - first + 1 {
+		action, took := run(uint16(n * 7919)) // all of them are different
+		if action == actions[bpf.Forward] {
+			made++
+		}
+		costs = append(costs, took)
+	}
+	if made != last-first+1 {
+		t.Errorf("%d of %d sessions made", made, last-first+1)
+	}
+	for _, fill := range []float64{0.5, 0.9, 0.99, 0.999} {
+		end := int(fill * float64(len(costs)))
+		window := slices.Clone(costs[max(0, end-len(costs)/200):end])
+		slices.Sort(window)
+		t.Logf("at %5.1f %%: p50 %v, p99 %v", 100*fill, window[len(window)/2], window[len(window)*99/100])
+	}
+	next := last - first + 1
+	_, refused := run(uint16(next * 7919))
+	_, again := run(uint16((next + 1) * 7919))
+	t.Logf("refused when full: %v, and the next %v", refused, again)
 	d.checkBijection(t)
 }
 

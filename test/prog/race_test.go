@@ -51,9 +51,11 @@ func (r *runner) send(port uint16, to netip.AddrPort) {
 }
 
 // TestRaceSame: two CPUs send the first packets of the same tuples, forwards and backwards. Each gets one port, no two the same.
-func TestRaceSame(t *testing.T) {
+func TestRaceSame(t *testing.T) { overMappings(t, raceSame) }
+
+func raceSame(t *testing.T, m mapping) {
 	const rounds, tuples = 60, 200
-	d := load(t, options{Sessions: 1 << 15, Ports: [2]uint16{40000, 40255}})
+	d := load(t, options{Mapping: m, Sessions: 1 << 15, Ports: [2]uint16{40000, 40255}})
 	for round := range uint16(rounds) {
 		to := remote(1 + round)
 		a, b := &runner{t, d, map[uint16]uint16{}}, &runner{t, d, map[uint16]uint16{}}
@@ -86,9 +88,11 @@ func TestRaceSame(t *testing.T) {
 }
 
 // TestRaceForPorts: two CPUs want more ports of one remote than there are; they get all of them, each once.
-func TestRaceForPorts(t *testing.T) {
+func TestRaceForPorts(t *testing.T) { overMappings(t, raceForPorts) }
+
+func raceForPorts(t *testing.T, m mapping) {
 	const rounds = 40
-	d := load(t, options{Sessions: 1 << 15, Ports: [2]uint16{40000, 40063}})
+	d := load(t, options{Mapping: m, Sessions: 1 << 15, Ports: [2]uint16{40000, 40063}})
 	for round := range uint16(rounds) {
 		to := remote(1 + round)
 		a, b := &runner{t, d, map[uint16]uint16{}}, &runner{t, d, map[uint16]uint16{}}
@@ -118,9 +122,11 @@ func TestRaceForPorts(t *testing.T) {
 }
 
 // TestRaceExpired: two CPUs take over the ports of sessions that are over, while those sessions come back.
-func TestRaceExpired(t *testing.T) {
+func TestRaceExpired(t *testing.T) { overMappings(t, raceExpired) }
+
+func raceExpired(t *testing.T, m mapping) {
 	const rounds, tuples = 60, 64
-	d := load(t, options{Sessions: 1 << 15, Ports: [2]uint16{40000, 40063}})
+	d := load(t, options{Mapping: m, Sessions: 1 << 15, Ports: [2]uint16{40000, 40063}})
 	for range rounds {
 		for key, s := range entries[sessionKey, sessionEntry](t, d.FoSessions4) {
 			if s.Life.State > bpf.DatapathSessionStateSESSION_CLAIMED {

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * exhausted.h - where has every port been taken lately? Owns the fo_exhausted map. A search in vain looks at all ports, which must
+ * not be had for every packet of whoever is refused: for a while the next ones are refused at once, unless a port is given back.
+ */
+#ifndef FLYOVER_EXHAUSTED_H
+#define FLYOVER_EXHAUSTED_H
+
+#include "kernel.h"
+
+/* Milliseconds that a search in vain counts. */
+#define EXHAUSTED_FOR 1000
+#define EXHAUSTED_MAX 1024
+
+struct exhausted_entry {
+	__u32 space; /* hash of what the ports are taken of */
+	__u32 at;    /* when it was searched in vain, milliseconds of CLOCK_MONOTONIC, modulo 2^32; 0: never */
+};
+
+/* Index: hash modulo the size. The last space that was searched in vain for each. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, EXHAUSTED_MAX);
+	__type(key, __u32);
+	__type(value, struct exhausted_entry);
+} fo_exhausted SEC(".maps");
+
+/* Key of the hashes, random for each load, so that ports cannot be told from outside. */
+const volatile __u32 port_secret = 0;
+
+/* Mixes the words under the secret: xorshift-multiply, as good as is needed to scatter ports. */
+static __always_inline __u32 port_hash(__u32 a, __u32 b, __u32 c, __u32 d)
+{
+	__u32 h = port_secret;
+
+	h = (h ^ a) * 0x85ebca6b;
+	h = (h ^ (h >> 15) ^ b) * 0xc2b2ae35;
+	h = (h ^ (h >> 13) ^ c) * 0x85ebca6b;
+	h = (h ^ (h >> 16) ^ d) * 0xc2b2ae35;
+	return h ^ (h >> 16);
+}
+
+/* The space of a mapping's ports has no remote: remote and remote_port are 0. */
+static __always_inline __u32 exhausted_space(__be32 outside, __be32 remote, __be16 remote_port, __u8 proto)
+{
+	return port_hash(outside, remote, remote_port, proto);
+}
+
+static __always_inline struct exhausted_entry *exhausted_lookup(__u32 space)
+{
+	__u32 index = space % EXHAUSTED_MAX;
+
+	return bpf_map_lookup_elem(&fo_exhausted, &index);
+}
+
+static __always_inline bool exhausted_is(__u32 space, __u32 now)
+{
+	struct exhausted_entry *e = exhausted_lookup(space);
+
+	return e && e->at && e->space == space && now - e->at < EXHAUSTED_FOR;
+}
+
+static __always_inline void exhausted_note(__u32 space, __u32 now)
+{
+	struct exhausted_entry *e = exhausted_lookup(space);
+
+	if (!e)
+		return;
+	e->space = space;
+	e->at = now | 1;
+}
+
+/* A port of the space has been given back. */
+static __always_inline void exhausted_forget(__u32 space)
+{
+	struct exhausted_entry *e = exhausted_lookup(space);
+
+	if (e && e->at && e->space == space)
+		e->at = 0;
+}
+
+#endif

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * fragment.h - which datagram does this fragment belong to, and whose is it (RFC 4787 REQ-14)? Only the first fragment has ports,
+ * so it decides for the others: what is translated how is noted for the datagram. Fragments that come before it are held, and sent
+ * through the program again when it is there. Owns the fo_datagrams4, fo_held and fo_datagram_ids maps.
+ *
+ * All memory is bounded: when it runs out, the oldest datagram, or what is held of it, is lost, and nothing else.
+ */
+#ifndef FLYOVER_FRAGMENT_H
+#define FLYOVER_FRAGMENT_H
+
+#include "exhausted.h"
+#include "kernel.h"
+#include "pkt.h"
+#include "reason.h"
+
+/* Seconds that a datagram's fragments may take (RFC 1122 section 3.3.2 asks for 60 to 120, Linux gives 30). */
+#define FRAGMENT_TIMEOUT 30
+#define DATAGRAMS_MAX 4096
+
+struct datagram4_key {
+	__u8 src[4];
+	__u8 dst[4];
+	__u32 uplink; /* ifindex that it came by; 0: from inside */
+	__be16 id;
+	__u8 proto;
+	__u8 pad;
+};
+_Static_assert(sizeof(struct datagram4_key) == 16, "no hidden padding: the key is hashed as bytes");
+
+enum datagram_state {
+	DATAGRAM_WAITING,    /* the first fragment is not there yet */
+	DATAGRAM_TRANSLATED, /* by its session */
+	DATAGRAM_HOST,	     /* not ours: the host's */
+	DATAGRAM_REFUSED,    /* dropped, as its first fragment was */
+};
+
+struct datagram4_entry {
+	enum datagram_state state;
+	__u32 seen;	  /* seconds of CLOCK_MONOTONIC */
+	__u8 addr[4];	  /* outwards the new source, inwards the new destination */
+	__u8 next_hop[4]; /* outwards */
+	__u32 ifindex;	  /* outwards the uplink, inwards the host's end of the endpoint */
+	__be16 id;	  /* outwards the new identification: those of two insides may be the same (RFC 6864 section 5.3.1) */
+	__u16 mtu;	  /* outwards, bytes */
+};
+_Static_assert(sizeof(struct datagram4_entry) == 24, "no hidden padding");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, DATAGRAMS_MAX);
+	__type(key, struct datagram4_key);
+	__type(value, struct datagram4_entry);
+} fo_datagrams4 SEC(".maps");
+
+/* Fragments are held in sets of ways, a set for each datagram; the largest datagram has 45 fragments of 1500 octets. */
+#define HELD_SETS 16
+#define HELD_WAYS 64
+#define HELD_BYTES 1536
+
+enum held_state {
+	HELD_FREE,
+	HELD_BUSY, /* one CPU is filling or emptying it */
+	HELD_FULL,
+};
+
+struct held_entry {
+	enum held_state state;
+	__u32 at; /* seconds of CLOCK_MONOTONIC */
+	struct datagram4_key key;
+	__u32 ifindex; /* that it came by */
+	__u32 bytes;
+	__u8 frame[HELD_BYTES];
+};
+
+/* Index: set * HELD_WAYS + way. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, HELD_SETS *HELD_WAYS);
+	__type(key, __u32);
+	__type(value, struct held_entry);
+} fo_held SEC(".maps");
+
+/* Index 0: how many identifications have been given. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} fo_datagram_ids SEC(".maps");
+
+/* The first fragment, while those held are sent through. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct held_entry);
+} fo_first SEC(".maps");
+
+static __always_inline __u32 fragment_now(void)
+{
+	return bpf_ktime_get_coarse_ns() / 1000000000ULL;
+}
+
+/* uplink: the ifindex that the packet came by, 0 from inside. */
+static __always_inline struct datagram4_key datagram4_key_of(const struct pkt *p, __u32 uplink)
+{
+	struct datagram4_key key = { .uplink = uplink, .id = p->id, .proto = p->proto };
+
+	addr4_store(key.src, p->src);
+	addr4_store(key.dst, p->dst);
+	return key;
+}
+
+static __always_inline struct datagram4_entry *datagram4_lookup(const struct datagram4_key *key)
+{
+	struct datagram4_entry *d = bpf_map_lookup_elem(&fo_datagrams4, key);
+
+	return d && fragment_now() - d->seen <= FRAGMENT_TIMEOUT ? d : NULL;
+}
+
+/* Identifications are given in turn, each once in 65536, in an order that cannot be told from outside. */
+static __always_inline __be16 datagram_next_id(void)
+{
+	__u32 index = 0;
+	__u64 *given = bpf_map_lookup_elem(&fo_datagram_ids, &index);
+	__u64 turn = given ? __sync_fetch_and_add(given, 1) : 0;
+
+	return (__u16)(turn * 40503 + port_secret);
+}
+
+static __always_inline __u32 held_set(const struct datagram4_key *key)
+{
+	return port_hash(addr4_load(key->src), addr4_load(key->dst), key->uplink, (__u32)key->id << 8 | key->proto) % HELD_SETS;
+}
+
+static __always_inline bool held_is_of(const struct held_entry *h, const struct datagram4_key *key)
+{
+	return addr4_load(h->key.src) == addr4_load(key->src) && addr4_load(h->key.dst) == addr4_load(key->dst) &&
+	       h->key.uplink == key->uplink && h->key.id == key->id && h->key.proto == key->proto;
+}
+
+/* Octets of the frame to the slot, or false. */
+static __always_inline bool held_save(struct __sk_buff *skb, struct held_entry *h)
+{
+	__u32 bytes = skb->len;
+
+	if (bytes - 1 >= HELD_BYTES)
+		return false;
+	h->bytes = bytes;
+	return !bpf_skb_load_bytes(skb, 0, h->frame, bytes);
+}
+
+/* Makes of the packet what was saved. */
+static __always_inline bool held_restore(struct __sk_buff *skb, const struct held_entry *h)
+{
+	__u32 bytes = READ_ONCE(h->bytes);
+
+	if (bytes - 1 >= HELD_BYTES || bpf_skb_change_tail(skb, bytes, 0))
+		return false;
+	return !bpf_skb_store_bytes(skb, 0, h->frame, bytes, BPF_F_RECOMPUTE_CSUM);
+}
+
+struct hold_turn {
+	struct __sk_buff *skb;
+	const struct datagram4_key *key;
+	__u32 now;
+	__u32 first; /* way to begin with */
+	bool held;
+	bool lost; /* another datagram's, which the slot was taken from */
+};
+
+/* Takes the slot unless it holds a fragment of the same datagram. */
+static long hold_step(__u32 turn, struct hold_turn *t)
+{
+	__u32 index = held_set(t->key) * HELD_WAYS + (t->first + turn) % HELD_WAYS;
+	struct held_entry *h = bpf_map_lookup_elem(&fo_held, &index);
+	enum held_state was;
+
+	if (!h)
+		return 1;
+	was = READ_ONCE(h->state);
+	if (was == HELD_BUSY || (was == HELD_FULL && held_is_of(h, t->key) && t->now - h->at <= FRAGMENT_TIMEOUT))
+		return 0;
+	if (__sync_val_compare_and_swap((__u32 *)&h->state, was, HELD_BUSY) != was)
+		return 0;
+	t->lost = was == HELD_FULL;
+	h->key = *t->key;
+	h->at = t->now;
+	h->ifindex = t->skb->ifindex;
+	t->held = held_save(t->skb, h);
+	__sync_lock_test_and_set((__u32 *)&h->state, t->held ? HELD_FULL : HELD_FREE);
+	return 1;
+}
+
+/*
+ * Keeps a fragment that came before its first, and notes that it waits. REASON_NONE: it is held, and will be counted when it
+ * comes again. Ways are taken by offset, so that the fragments of one datagram seldom meet. A global function, to have its own stack.
+ */
+__noinline int fragment_hold(struct __sk_buff *skb, const struct datagram4_key *datagram, __u32 offset, __u32 hook)
+{
+	struct datagram4_entry waiting = { .state = DATAGRAM_WAITING, .seen = fragment_now() };
+	struct hold_turn turn = { .skb = skb, .now = waiting.seen, .first = offset / 1024 };
+	struct datagram4_key key;
+
+	if (!datagram)
+		return DROP_FRAGMENT;
+	key = *datagram;
+	turn.key = &key;
+	bpf_map_update_elem(&fo_datagrams4, &key, &waiting, BPF_ANY);
+	bpf_loop(HELD_WAYS, hold_step, &turn, 0);
+	if (turn.lost)
+		reason_count(skb->len, hook, DROP_FRAGMENT);
+	return turn.held ? REASON_NONE : DROP_FRAGMENT;
+}
+
+/* Sends what the slot holds of the datagram through the program again, behind the packet that the program is at. */
+static long release_step(__u32 turn, struct hold_turn *t)
+{
+	__u32 index = held_set(t->key) * HELD_WAYS + turn;
+	struct held_entry *h = bpf_map_lookup_elem(&fo_held, &index);
+
+	if (!h)
+		return 1;
+	if (READ_ONCE(h->state) != HELD_FULL || !held_is_of(h, t->key) ||
+	    __sync_val_compare_and_swap((__u32 *)&h->state, HELD_FULL, HELD_BUSY) != HELD_FULL)
+		return 0;
+	if (t->now - h->at <= FRAGMENT_TIMEOUT && held_restore(t->skb, h))
+		bpf_clone_redirect(t->skb, h->ifindex, BPF_F_INGRESS);
+	__sync_lock_test_and_set((__u32 *)&h->state, HELD_FREE);
+	return 0;
+}
+
+/* Sends all that is held of the datagram. The packet is as before then; pointers into it are not. */
+static __always_inline bool fragment_release(struct __sk_buff *skb, const struct datagram4_key *key)
+{
+	struct hold_turn turn = { .skb = skb, .key = key, .now = fragment_now() };
+	__u32 index = 0;
+	struct held_entry *first = bpf_map_lookup_elem(&fo_first, &index);
+
+	if (!first || !held_save(skb, first))
+		return false;
+	bpf_loop(HELD_WAYS, release_step, &turn, 0);
+	return held_restore(skb, first);
+}
+
+/*
+ * Notes what becomes of the datagram whose first fragment this is, and sends after it what is held. 0: the packet is lost. Global, as
+ * fragment_hold().
+ */
+__noinline int fragment_begin(struct __sk_buff *skb, const struct datagram4_key *datagram, const struct datagram4_entry *fate)
+{
+	struct datagram4_entry *was, d;
+	struct datagram4_key key;
+	bool waited;
+
+	if (!datagram || !fate)
+		return 0;
+	key = *datagram;
+	d = *fate;
+	d.seen = fragment_now();
+	was = datagram4_lookup(&key);
+	waited = was && was->state == DATAGRAM_WAITING;
+	bpf_map_update_elem(&fo_datagrams4, &key, &d, BPF_ANY);
+	return !waited || fragment_release(skb, &key);
+}
+
+#endif

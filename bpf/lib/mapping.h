@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * mapping.h - which outside port stands for an inside port, whatever the remote (RFC 4787 REQ-1, RFC 5382 REQ-1, RFC 5508
+ * REQ-1)? Owns the fo_mappings4 and fo_ports4 maps, which are read when a session is made, and, with an open filter, for what
+ * comes from outside. A mapping is one entry of each; it lasts as long as one of its sessions.
+ */
+#ifndef FLYOVER_MAPPING_H
+#define FLYOVER_MAPPING_H
+
+#include "kernel.h"
+#include "life.h"
+#include "reply.h"
+
+/* Two full sets of TCP ports, or one of each protocol; memory is taken as they are made. */
+#define MAPPINGS_MAX 196608
+
+struct mapping4_key {
+	__u8 inside[4];
+	__u8 outside[4];
+	__be16 inside_port;
+	__u8 proto;
+	__u8 pad;
+};
+_Static_assert(sizeof(struct mapping4_key) == 12, "no hidden padding: the key is hashed as bytes");
+
+struct mapping4_entry {
+	__be16 outside_port;
+	__u8 pad[2];
+	__u32 sessions; /* of the mapping */
+};
+_Static_assert(sizeof(struct mapping4_entry) == 8, "no hidden padding");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAPPINGS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct mapping4_key);
+	__type(value, struct mapping4_entry);
+} fo_mappings4 SEC(".maps");
+
+struct port4_key {
+	__u8 outside[4];
+	__be16 outside_port;
+	__u8 proto;
+	__u8 pad;
+};
+_Static_assert(sizeof(struct port4_key) == 8, "no hidden padding: the key is hashed as bytes");
+
+struct port4_entry {
+	struct session_life life; /* copy of that of the session that was refreshed last */
+	__u8 inside[4];
+	__u32 endpoint; /* ifindex of the host's end */
+	__be16 inside_port;
+	__u8 pad[2];
+	__u32 uplink; /* ifindex */
+};
+_Static_assert(sizeof(struct port4_entry) == 24, "no hidden padding");
+
+/* Whose an outside port is. Inserting is test and claim in one. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAPPINGS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct port4_key);
+	__type(value, struct port4_entry);
+} fo_ports4 SEC(".maps");
+
+static __always_inline bool port4_owner_of(const struct port4_key *key, struct reply4_owner *owner)
+{
+	struct port4_entry *port = bpf_map_lookup_elem(&fo_ports4, key);
+
+	if (!port)
+		return false;
+	owner->life = session_life_load(&port->life);
+	owner->inside = addr4_load(port->inside);
+	owner->endpoint = port->endpoint;
+	owner->inside_port = port->inside_port;
+	owner->mapped = true;
+	return true;
+}
+
+static __always_inline struct port4_key port4_key_of(const struct mapping4_key *key, __be16 outside_port)
+{
+	struct port4_key port = { .outside_port = outside_port, .proto = key->proto };
+
+	addr4_store(port.outside, addr4_load(key->outside));
+	return port;
+}
+
+/* Gives a share in the mapping back. True: it was the last, and the mapping is gone. */
+static __always_inline bool mapping4_put(const struct mapping4_key *key)
+{
+	struct mapping4_entry *m = bpf_map_lookup_elem(&fo_mappings4, key);
+	struct port4_key port;
+
+	if (!m)
+		return false;
+	port = port4_key_of(key, m->outside_port);
+	if (!share_put(&m->sessions))
+		return false;
+	/* In this order: as long as the mapping is there, nobody makes it anew. */
+	bpf_map_delete_elem(&fo_ports4, &port);
+	bpf_map_delete_elem(&fo_mappings4, key);
+	return true;
+}
+
+#endif

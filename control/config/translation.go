@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+const (
+	defaultSessions = 131072
+	defaultMappings = 8192
+	defaultRate     = 20000
+)
+
+// translation is that of network n, which is known but for it.
+func (v *validator) translation(n Network, draft networkDraft, label string, sessions int) Translation {
+	t := Translation{Mapping: EndpointIndependent, Filtering: AddressDependent}
+	if v.isNoTranslation(n, draft, label) {
+		return Translation{}
+	}
+	if draft.mapping.ok {
+		t.Mapping = Mapping(draft.mapping.value)
+		if t.Mapping != EndpointIndependent && t.Mapping != EndpointDependent {
+			v.add(draft.mapping.at, "unknown mapping %s of %s; use \"%s\" or \"%s\"",
+				quote(draft.mapping.value), label, EndpointIndependent, EndpointDependent)
+		}
+	}
+	t.Filtering = v.filtering(draft.filtering, t.Mapping, label)
+	if draft.ports.ok {
+		ports, err := parsePorts(draft.ports.value)
+		if err != nil {
+			v.add(draft.ports.at, "ports %s of %s: %v", quote(draft.ports.value), label, err)
+		}
+		t.Ports = ports
+	}
+	t.Limits = v.limits(draft.limits.value, sessions)
+	return t
+}
+
+// isNoTranslation tells whether the network has none, and then refuses the keys that are about it.
+func (v *validator) isNoTranslation(n Network, draft networkDraft, label string) bool {
+	why := ""
+	switch {
+	case !n.Masquerade:
+		why = "masquerade: false"
+	case n.Datapath == Kernel:
+		why = "datapath: kernel"
+	default:
+		return false
+	}
+	for _, key := range []struct {
+		name string
+		at   position
+	}{
+		{"mapping", draft.mapping.at}, {"filtering", draft.filtering.at}, {"ports", draft.ports.at}, {"limits", draft.limits.at},
+	} {
+		if key.at != (position{}) {
+			v.add(key.at, "%s of %s has no meaning with %s; remove it", key.name, label, why)
+		}
+	}
+	return true
+}
+
+func (v *validator) filtering(draft located[string], mapping Mapping, label string) Filtering {
+	switch f := Filtering(draft.value); {
+	case !draft.ok && mapping == EndpointDependent:
+		return ""
+	case !draft.ok:
+		return AddressDependent
+	case f != AddressDependent && f != OpenFiltering:
+		v.add(draft.at, "unknown filtering %s of %s; use \"%s\" or \"%s\"", quote(draft.value), label, AddressDependent, OpenFiltering)
+	case mapping == EndpointDependent:
+		v.add(draft.at, "filtering of %s has no meaning with mapping: %s, which lets in the flow's remote alone; remove it", label, mapping)
+	}
+	return Filtering(draft.value)
+}
+
+func parsePorts(text string) (PortRange, error) {
+	low, high, found := strings.Cut(text, "-")
+	first, err1 := strconv.ParseUint(strings.TrimSpace(low), 10, 16)
+	last, err2 := strconv.ParseUint(strings.TrimSpace(high), 10, 16)
+	switch {
+	case !found || err1 != nil || err2 != nil:
+		return PortRange{}, errors.New("not a range of ports; write it like 1024-32767")
+	case first < minPort:
+		return PortRange{}, fmt.Errorf("ports below %d are for services; begin at %d or above", minPort, minPort)
+	case first > last:
+		return PortRange{}, errors.New("the first port is above the last; swap them")
+	}
+	return PortRange{First: uint16(first), Last: uint16(last)}, nil
+}
+
+func (v *validator) limits(draft limitsDraft, sessions int) Limits {
+	or := func(value located[int], otherwise int) int {
+		if value.ok {
+			return value.value
+		}
+		return otherwise
+	}
+	rate := or(draft.rate, defaultRate)
+	if draft.burst.ok && draft.burst.value == 0 && rate > 0 {
+		v.add(draft.burst.at, "burst 0 lets no session begin; use 1 or more, or rate: 0 for no limit")
+	}
+	return Limits{
+		Sessions: or(draft.sessions, sessions/4),
+		Mappings: or(draft.mappings, defaultMappings),
+		Rate:     rate,
+		Burst:    min(or(draft.burst, 2*rate), maxLimit),
+	}
+}
+
+// disjointPorts refuses two kinds of mapping on the same ports: a port that stands for one inside is nobody else's.
+func (v *validator) disjointPorts(nets []Network, drafts []networkDraft) {
+	for i, a := range nets {
+		for j, b := range nets[:i] {
+			if a.Translation.Mapping == "" || b.Translation.Mapping == "" || a.Translation.Mapping == b.Translation.Mapping {
+				continue
+			}
+			zero := PortRange{}
+			if a.Translation.Ports != zero && b.Translation.Ports != zero && !a.Translation.Ports.Overlaps(b.Translation.Ports) {
+				continue
+			}
+			v.add(drafts[i].at, "%s and %s have different mappings and may have the same ports; give each \"ports:\" of its own",
+				labelOf("network", drafts[i].name, i), labelOf("network", drafts[j].name, j))
+			return
+		}
+	}
+}
