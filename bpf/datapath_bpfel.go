@@ -15,13 +15,15 @@ import (
 
 type DatapathDatagram4Entry struct {
 	_       structs.HostLayout
-	State   DatapathDatagramState
 	Seen    uint32
+	State   DatapathDatagramState
 	Addr    [4]uint8
 	NextHop [4]uint8
 	Ifindex uint32
 	Id      uint16
 	Mtu     uint16
+	Next    uint32
+	Held    uint32
 }
 
 type DatapathDatagram4Key struct {
@@ -61,6 +63,18 @@ type DatapathEndpointKey struct {
 	Ifindex uint32
 }
 
+type DatapathExempt4Key struct {
+	_         structs.HostLayout
+	PrefixLen uint32
+	Network   uint32
+	Addr      [4]uint8
+}
+
+type DatapathExemptEntry struct {
+	_       structs.HostLayout
+	Network uint32
+}
+
 type DatapathExhaustedEntry struct {
 	_     structs.HostLayout
 	Space uint32
@@ -87,6 +101,7 @@ type DatapathHeldEntry struct {
 	Key     DatapathDatagram4Key
 	Ifindex uint32
 	Bytes   uint32
+	Offset  uint32
 	Frame   [1536]uint8
 }
 
@@ -97,6 +112,11 @@ const (
 	DatapathHeldStateHELD_BUSY DatapathHeldState = 1
 	DatapathHeldStateHELD_FULL DatapathHeldState = 2
 )
+
+type DatapathIcmpMessage struct {
+	_      structs.HostLayout
+	Octets [1536]uint8
+}
 
 type DatapathMapping4Entry struct {
 	_           structs.HostLayout
@@ -147,6 +167,7 @@ const (
 	DatapathNetworkFlagsNETWORK_MASQUERADE         DatapathNetworkFlags = 1
 	DatapathNetworkFlagsNETWORK_ENDPOINT_DEPENDENT DatapathNetworkFlags = 2
 	DatapathNetworkFlagsNETWORK_OPEN_FILTER        DatapathNetworkFlags = 4
+	DatapathNetworkFlagsNETWORK_EXEMPT             DatapathNetworkFlags = 8
 )
 
 type DatapathPort4Entry struct {
@@ -215,30 +236,33 @@ const (
 	DatapathReasonDROP_NOT_ENDPOINT   DatapathReason = 22
 	DatapathReasonDROP_MALFORMED      DatapathReason = 23
 	DatapathReasonDROP_TRANSPORT      DatapathReason = 24
-	DatapathReasonDROP_VLAN           DatapathReason = 25
-	DatapathReasonDROP_UNKNOWN_MAC    DatapathReason = 26
-	DatapathReasonDROP_SOURCE_MAC     DatapathReason = 27
-	DatapathReasonDROP_SOURCE_IPV4    DatapathReason = 28
-	DatapathReasonDROP_IPV6           DatapathReason = 29
-	DatapathReasonDROP_ARP_MALFORMED  DatapathReason = 30
-	DatapathReasonDROP_ARP_SENDER     DatapathReason = 31
-	DatapathReasonDROP_ARP_OWN        DatapathReason = 32
-	DatapathReasonDROP_ARP_TARGET     DatapathReason = 33
-	DatapathReasonDROP_ARP_REPLY      DatapathReason = 34
-	DatapathReasonDROP_NO_ENDPOINT    DatapathReason = 35
-	DatapathReasonDROP_ROUTE          DatapathReason = 36
-	DatapathReasonDROP_NO_UPLINK      DatapathReason = 37
-	DatapathReasonDROP_UNSOLICITED    DatapathReason = 38
-	DatapathReasonDROP_NO_PORT        DatapathReason = 39
-	DatapathReasonDROP_SESSIONS_FULL  DatapathReason = 40
-	DatapathReasonDROP_SESSION_RACE   DatapathReason = 41
-	DatapathReasonDROP_LIMIT_RATE     DatapathReason = 42
-	DatapathReasonDROP_LIMIT_SESSIONS DatapathReason = 43
-	DatapathReasonDROP_LIMIT_MAPPINGS DatapathReason = 44
-	DatapathReasonDROP_FRAGMENT       DatapathReason = 45
-	DatapathReasonDROP_PROTOCOL       DatapathReason = 46
-	DatapathReasonDROP_ICMP           DatapathReason = 47
-	DatapathReasonREASON_COUNT        DatapathReason = 48
+	DatapathReasonDROP_CHECKSUM       DatapathReason = 25
+	DatapathReasonDROP_MARTIAN        DatapathReason = 26
+	DatapathReasonDROP_SOURCE_ROUTE   DatapathReason = 27
+	DatapathReasonDROP_VLAN           DatapathReason = 28
+	DatapathReasonDROP_UNKNOWN_MAC    DatapathReason = 29
+	DatapathReasonDROP_SOURCE_MAC     DatapathReason = 30
+	DatapathReasonDROP_SOURCE_IPV4    DatapathReason = 31
+	DatapathReasonDROP_IPV6           DatapathReason = 32
+	DatapathReasonDROP_ARP_MALFORMED  DatapathReason = 33
+	DatapathReasonDROP_ARP_SENDER     DatapathReason = 34
+	DatapathReasonDROP_ARP_OWN        DatapathReason = 35
+	DatapathReasonDROP_ARP_TARGET     DatapathReason = 36
+	DatapathReasonDROP_ARP_REPLY      DatapathReason = 37
+	DatapathReasonDROP_NO_ENDPOINT    DatapathReason = 38
+	DatapathReasonDROP_ROUTE          DatapathReason = 39
+	DatapathReasonDROP_NO_UPLINK      DatapathReason = 40
+	DatapathReasonDROP_UNSOLICITED    DatapathReason = 41
+	DatapathReasonDROP_NO_PORT        DatapathReason = 42
+	DatapathReasonDROP_SESSIONS_FULL  DatapathReason = 43
+	DatapathReasonDROP_SESSION_RACE   DatapathReason = 44
+	DatapathReasonDROP_LIMIT_RATE     DatapathReason = 45
+	DatapathReasonDROP_LIMIT_SESSIONS DatapathReason = 46
+	DatapathReasonDROP_LIMIT_MAPPINGS DatapathReason = 47
+	DatapathReasonDROP_FRAGMENT       DatapathReason = 48
+	DatapathReasonDROP_PROTOCOL       DatapathReason = 49
+	DatapathReasonDROP_ICMP           DatapathReason = 50
+	DatapathReasonREASON_COUNT        DatapathReason = 51
 )
 
 type DatapathReasonEntry struct {
@@ -408,8 +432,11 @@ type DatapathUsageEntry struct {
 		At    uint32
 		Level uint32
 	}
-	Refused uint32
-	Pad     uint32
+	Answers struct {
+		_     structs.HostLayout
+		At    uint32
+		Level uint32
+	}
 }
 
 // Names of all BPF objects in the ELF.
@@ -419,12 +446,14 @@ const (
 	DatapathMapFoDatagramIds         = "fo_datagram_ids"
 	DatapathMapFoDatagrams4          = "fo_datagrams4"
 	DatapathMapFoEndpoints           = "fo_endpoints"
+	DatapathMapFoExempt4             = "fo_exempt4"
 	DatapathMapFoExhausted           = "fo_exhausted"
 	DatapathMapFoExpiry              = "fo_expiry"
 	DatapathMapFoFdb                 = "fo_fdb"
 	DatapathMapFoFirst               = "fo_first"
 	DatapathMapFoHeld                = "fo_held"
 	DatapathMapFoMappings4           = "fo_mappings4"
+	DatapathMapFoMessage             = "fo_message"
 	DatapathMapFoNeighbours4         = "fo_neighbours4"
 	DatapathMapFoNetworks            = "fo_networks"
 	DatapathMapFoPorts4              = "fo_ports4"
@@ -504,12 +533,14 @@ type DatapathMapSpecs struct {
 	FoDatagramIds *ebpf.MapSpec `ebpf:"fo_datagram_ids"`
 	FoDatagrams4  *ebpf.MapSpec `ebpf:"fo_datagrams4"`
 	FoEndpoints   *ebpf.MapSpec `ebpf:"fo_endpoints"`
+	FoExempt4     *ebpf.MapSpec `ebpf:"fo_exempt4"`
 	FoExhausted   *ebpf.MapSpec `ebpf:"fo_exhausted"`
 	FoExpiry      *ebpf.MapSpec `ebpf:"fo_expiry"`
 	FoFdb         *ebpf.MapSpec `ebpf:"fo_fdb"`
 	FoFirst       *ebpf.MapSpec `ebpf:"fo_first"`
 	FoHeld        *ebpf.MapSpec `ebpf:"fo_held"`
 	FoMappings4   *ebpf.MapSpec `ebpf:"fo_mappings4"`
+	FoMessage     *ebpf.MapSpec `ebpf:"fo_message"`
 	FoNeighbours4 *ebpf.MapSpec `ebpf:"fo_neighbours4"`
 	FoNetworks    *ebpf.MapSpec `ebpf:"fo_networks"`
 	FoPorts4      *ebpf.MapSpec `ebpf:"fo_ports4"`
@@ -561,12 +592,14 @@ type DatapathMaps struct {
 	FoDatagramIds *ebpf.Map `ebpf:"fo_datagram_ids"`
 	FoDatagrams4  *ebpf.Map `ebpf:"fo_datagrams4"`
 	FoEndpoints   *ebpf.Map `ebpf:"fo_endpoints"`
+	FoExempt4     *ebpf.Map `ebpf:"fo_exempt4"`
 	FoExhausted   *ebpf.Map `ebpf:"fo_exhausted"`
 	FoExpiry      *ebpf.Map `ebpf:"fo_expiry"`
 	FoFdb         *ebpf.Map `ebpf:"fo_fdb"`
 	FoFirst       *ebpf.Map `ebpf:"fo_first"`
 	FoHeld        *ebpf.Map `ebpf:"fo_held"`
 	FoMappings4   *ebpf.Map `ebpf:"fo_mappings4"`
+	FoMessage     *ebpf.Map `ebpf:"fo_message"`
 	FoNeighbours4 *ebpf.Map `ebpf:"fo_neighbours4"`
 	FoNetworks    *ebpf.Map `ebpf:"fo_networks"`
 	FoPorts4      *ebpf.Map `ebpf:"fo_ports4"`
@@ -586,12 +619,14 @@ func (m *DatapathMaps) Close() error {
 		m.FoDatagramIds,
 		m.FoDatagrams4,
 		m.FoEndpoints,
+		m.FoExempt4,
 		m.FoExhausted,
 		m.FoExpiry,
 		m.FoFdb,
 		m.FoFirst,
 		m.FoHeld,
 		m.FoMappings4,
+		m.FoMessage,
 		m.FoNeighbours4,
 		m.FoNetworks,
 		m.FoPorts4,

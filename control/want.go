@@ -93,6 +93,7 @@ func wantNetwork(net config.Network, in surroundings, n *numbers) reconcile.Reso
 		OpenFilter:        net.Translation.Filtering == config.OpenFiltering,
 		PortFirst:         ports.First,
 		PortLast:          ports.Last,
+		Exempt:            net.Translation.Exempt,
 	}
 }
 

@@ -48,6 +48,7 @@ var mapNames = []string{
 	bpf.DatapathMapFoDatagramIds,
 	bpf.DatapathMapFoDatagrams4,
 	bpf.DatapathMapFoEndpoints,
+	bpf.DatapathMapFoExempt4,
 	bpf.DatapathMapFoExpiry,
 	bpf.DatapathMapFoFdb,
 	bpf.DatapathMapFoMappings4,
@@ -162,10 +163,16 @@ func (p Pins) Unload(build string) error {
 	return nil
 }
 
-// Remove removes everything that is pinned: programs, maps with what they hold, and links, which detaches their programs.
+// Remove removes everything that is pinned, of any schema: programs, maps with what they hold, and links, which detaches their programs.
 func (p Pins) Remove() error {
-	if err := os.RemoveAll(p.root); err != nil {
-		return fmt.Errorf("remove pins: %w", err)
+	others, err := p.otherSchemas()
+	if err != nil {
+		return err
+	}
+	for _, dir := range append(others, p.root) {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("remove pins: %w", err)
+		}
 	}
 	p.removeEmpty(p.top)
 	return nil
@@ -184,7 +191,7 @@ func explainLoad(err error) error {
 		return fmt.Errorf("load datapath: the kernel's verifier refuses it: %w", rejected)
 	}
 	if errors.Is(err, ebpf.ErrMapIncompatible) {
-		return fmt.Errorf("load datapath: a pinned map has another layout or size (run `flyover down` first; sessions end): %w", err)
+		return fmt.Errorf("load datapath: a pinned map has another layout; run `flyover down`, then `flyover up`: sessions end: %w", err)
 	}
 	return fmt.Errorf("load datapath: %w", err)
 }

@@ -8,9 +8,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"flyover/bpf"
 )
 
 const (
@@ -101,6 +105,39 @@ func trusted(dir string, info fs.FileInfo) error {
 		return fmt.Errorf("pin directory %s is not on a bpffs: mount one with `mount -t bpf bpf %s`", dir, filepath.Dir(dir))
 	}
 	return nil
+}
+
+// Fits refuses what is pinned already and cannot be gone on with: a table of another number of sessions, and another schema's pins.
+func (p Pins) Fits(sessions uint32) error {
+	others, err := p.otherSchemas()
+	if err != nil {
+		return err
+	}
+	if len(others) > 0 {
+		return fmt.Errorf("%s has the maps of another version of flyover; run `flyover down`, then `flyover up`: sessions end", others[0])
+	}
+	m, err := ebpf.LoadPinnedMap(p.Map(bpf.DatapathMapFoSessions4), nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open map %s: %w", bpf.DatapathMapFoSessions4, err)
+	}
+	defer m.Close()
+	if m.MaxEntries() != sessions {
+		return fmt.Errorf("the host was set up for %d sessions, and the configuration has %d; run `flyover down`, then `flyover up`: "+
+			"sessions end", m.MaxEntries(), sessions)
+	}
+	return nil
+}
+
+// otherSchemas are the directories of the schemas of other versions of flyover.
+func (p Pins) otherSchemas() ([]string, error) {
+	dirs, err := filepath.Glob(filepath.Join(p.top, "v[0-9]*"))
+	if err != nil {
+		return nil, fmt.Errorf("look for pins: %w", err)
+	}
+	return slices.DeleteFunc(dirs, func(dir string) bool { return dir == p.root }), nil
 }
 
 // removeEmpty removes dir and its parents up to bpffs as long as they are empty.

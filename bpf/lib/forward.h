@@ -4,6 +4,7 @@
 #define FLYOVER_FORWARD_H
 
 #include "endpoint.h"
+#include "exempt.h"
 #include "fdb.h"
 #include "fragment.h"
 #include "icmp.h"
@@ -99,7 +100,7 @@ static __always_inline enum reason forward_session(struct pkt *p, __u32 network,
 	if (*s && (!stale || forward_is_hairpin(p, *s)))
 		return REASON_NONE;
 	route = uplink_route(p, net->bridge, 0);
-	if (*s && masquerade_refresh(p, &key, *s, route))
+	if (*s && masquerade_refresh(p, &key, *s, net, route))
 		return REASON_NONE;
 	if (!route.ifindex)
 		route = forward_hairpin_route(p);
@@ -192,14 +193,19 @@ static __always_inline enum reason forward_into(struct pkt *p, const struct endp
 }
 
 /*
- * What belongs to no session is the host's, unless it is meant for an inside address: that comes in as a reply or not at all.
+ * What belongs to no session is the host's, unless it is meant for an inside address: that comes in as a reply, or from where the
+ * network is not translated, or not at all.
  * Nor does an inside address come from there: the stack would send its packets out again as an endpoint's.
  */
 static __always_inline enum reason forward_unasked(const struct pkt *p, enum reason reason)
 {
+	struct subnet_entry *inside = uplink_inside(p->dst);
+
 	if (uplink_inside(p->src))
 		return DROP_SOURCE_IPV4;
-	return uplink_inside(p->dst) ? DROP_UNSOLICITED : reason;
+	if (!inside)
+		return reason;
+	return exempt_has(inside->network, p->src) ? PASS_ROUTED : DROP_UNSOLICITED;
 }
 
 /*
@@ -232,6 +238,7 @@ __noinline int forward_note_in(struct __sk_buff *skb, __u32 uplink, enum datagra
 	if (pkt_parse(&p, skb) || p.ethertype != bpf_htons(ETH_P_IP))
 		return 0;
 	key = datagram4_key_of(&p, uplink);
+	d.next = p.end - p.l4;
 	addr4_store(d.addr, inside);
 	return fragment_begin(skb, &key, &d);
 }
@@ -312,17 +319,22 @@ static __always_inline enum reason forward_translated(struct pkt *p, const struc
 
 /*
  * Notes what becomes of the datagram from inside whose first fragment this is: translated by s, or, if the reason for which it is not
- * is a drop, the same. The new identification, or -1: the packet is lost.
+ * is a drop, the same. The new identification, or -1: the packet is lost. What the stack makes of a fragment that was too large for
+ * the uplink belongs to that one's datagram.
  */
-__noinline int forward_note_out(struct __sk_buff *skb, const struct session4_entry *s, __u32 reason)
+__noinline int forward_note_out(struct __sk_buff *skb, const struct session4_entry *s, __u32 reason, bool by_stack)
 {
-	struct datagram4_entry d = { .state = DATAGRAM_HOST };
+	struct datagram4_entry d = { .state = DATAGRAM_HOST }, *was;
 	struct datagram4_key key;
 	struct pkt p;
 
 	if (pkt_parse(&p, skb) || p.ethertype != bpf_htons(ETH_P_IP))
 		return -1;
 	key = datagram4_key_of(&p, 0);
+	d.next = p.end - p.l4;
+	was = by_stack ? datagram4_lookup(&key) : NULL;
+	if (was && was->state == DATAGRAM_TRANSLATED && was->next > d.next)
+		return was->id;
 	if (reason >= REASON_DROP_FIRST)
 		d.state = DATAGRAM_REFUSED;
 	if (!reason && s) {
@@ -338,13 +350,13 @@ __noinline int forward_note_out(struct __sk_buff *skb, const struct session4_ent
 
 /* forward_note_out() for the packet at hand: DROP_FRAGMENT if it is lost, or for an outside port of ours, where nothing is put together. */
 static __always_inline enum reason forward_first_out(struct pkt *p, const struct session4_entry *s, enum reason reason,
-						     __be16 *id)
+						     bool by_stack, __be16 *id)
 {
 	int noted;
 
 	if (!reason && forward_is_hairpin(p, s))
 		reason = DROP_FRAGMENT;
-	noted = forward_note_out(p->skb, s, reason);
+	noted = forward_note_out(p->skb, s, reason, by_stack);
 	if (noted < 0)
 		return DROP_FRAGMENT;
 	*id = noted;
@@ -366,6 +378,7 @@ __noinline int forward_later_out(struct __sk_buff *skb, __u32 bridge)
 	enum reason reason;
 	struct pkt p;
 	__u32 uplink;
+	int turn;
 
 	if (pkt_parse(&p, skb) || p.ethertype != bpf_htons(ETH_P_IP))
 		return DROP_MALFORMED;
@@ -377,7 +390,14 @@ __noinline int forward_later_out(struct __sk_buff *skb, __u32 bridge)
 		return fragment_hold(skb, &key, p.offset, HOOK_FROM_ENDPOINT);
 	if (d->state == DATAGRAM_REFUSED)
 		return DROP_FRAGMENT;
-	if (d->state == DATAGRAM_HOST || p.options || p.ttl <= 1 || !pkt_fits(&p, d->mtu))
+	if (d->state == DATAGRAM_HOST)
+		return forward_by_stack(&p, bridge, PASS_FRAGMENT);
+	turn = fragment_turn(skb, &key, p.offset, p.end - p.l4);
+	if (turn < 0)
+		return fragment_hold(skb, &key, p.offset, HOOK_FROM_ENDPOINT);
+	if (turn)
+		return DROP_FRAGMENT;
+	if (p.options || p.ttl <= 1 || !pkt_fits(&p, d->mtu))
 		return forward_by_stack(&p, bridge, PASS_FRAGMENT);
 	uplink = d->ifindex;
 	next.ipv4_nh = addr4_load(d->next_hop);
@@ -389,6 +409,59 @@ __noinline int forward_later_out(struct __sk_buff *skb, __u32 bridge)
 	skb->tc_index = FORWARD_TRANSLATED;
 	bpf_redirect_neigh(uplink, &next, sizeof(next), 0);
 	return FORWARD_OUTSIDE;
+}
+
+/* An ICMP error from outside about a session. */
+static __always_inline enum reason forward_icmp_error(struct pkt *p, __u32 uplink)
+{
+	struct network_entry *net;
+	struct endpoint_entry *ep;
+	struct reply4_owner owner = {};
+	struct reply4_key key;
+	struct icmp_quote q;
+	enum reason reason;
+
+	if (!icmp_quote_parse(p, &q) || q.src != p->dst)
+		return forward_unasked(p, PASS_NO_SESSION);
+	key = icmp_quote_reply_key(&q);
+	if (!forward_owner_of(uplink, &key, &owner) || !session_is_live(owner.life, key.proto, session_now()))
+		return forward_unasked(p, PASS_NO_SESSION);
+	reason = icmp_judge(p->skb, p->l4, p->end, q.l3, q.l4);
+	if (reason)
+		return reason;
+	reason = forward_owner(owner.endpoint, owner.inside, &ep, &net);
+	if (!reason)
+		reason = icmp_quote_translate(p, &q, TRANSLATE_SOURCE, owner.inside, owner.inside_port);
+	if (!reason)
+		reason = translate_ip(p, TRANSLATE_DESTINATION, owner.inside, p->ttl > 1 ? 1 : 0);
+	if (!reason)
+		reason = forward_into(p, ep, net, owner.endpoint);
+	return reason ? reason : FORWARD_ICMP_IN;
+}
+
+/*
+ * An error from inside about a packet that came by an outside port of ours: translated out and in again (RFC 5508 REQ-7). An enum
+ * reason; REASON_NONE: it is about no such packet. Global, as forward_hairpin().
+ */
+__noinline int forward_hairpin_error(struct __sk_buff *skb)
+{
+	struct session4_entry *s;
+	struct icmp_quote q;
+	__be32 outside;
+	struct pkt p;
+	__u32 uplink;
+
+	if (pkt_parse(&p, skb) || pkt_parse_l4(&p) || !icmp_quote_parse(&p, &q) || q.dst != p.src)
+		return REASON_NONE;
+	s = icmp_quote_session(&q, session_now());
+	if (!s || addr4_load(s->outside) != p.dst)
+		return REASON_NONE;
+	outside = addr4_load(s->outside);
+	uplink = s->uplink;
+	if (icmp_quote_translate(&p, &q, TRANSLATE_DESTINATION, outside, s->outside_port) ||
+	    translate_ip(&p, TRANSLATE_SOURCE, outside, 0) || pkt_parse(&p, skb) || pkt_parse_l4(&p))
+		return DROP_ICMP;
+	return forward_icmp_error(&p, uplink) == FORWARD_ICMP_IN ? FORWARD_HAIRPIN : DROP_ICMP;
 }
 
 /* A packet for the gateway's MAC: to the outside, or to the host. */
@@ -404,9 +477,20 @@ static __always_inline enum reason forward_outside(struct pkt *p, __u32 network,
 		return PASS_HOST;
 	if (!(net->flags & NETWORK_MASQUERADE))
 		return PASS_ROUTED;
+	reason = pkt_judge(p->skb);
+	if (reason)
+		return reason;
+	if ((net->flags & NETWORK_EXEMPT) && exempt_has(network, p->dst))
+		return PASS_ROUTED;
 	if (!p->first)
 		return forward_later_out(p->skb, net->bridge);
 	reason = forward_routable(p);
+	if (reason == PASS_PROTOCOL && icmp_is_error_packet(p)) {
+		enum reason back = forward_hairpin_error(p->skb);
+
+		if (back)
+			return back;
+	}
 	if (!reason)
 		reason = forward_session(p, network, net, &s);
 	else if (reason < (enum reason)REASON_DROP_FIRST)
@@ -414,33 +498,8 @@ static __always_inline enum reason forward_outside(struct pkt *p, __u32 network,
 	if (!reason && !s)
 		reason = DROP_SESSION_RACE;
 	if (p->fragment)
-		reason = forward_first_out(p, s, reason, &id);
+		reason = forward_first_out(p, s, reason, false, &id);
 	return reason || !s ? reason : forward_translated(p, s, id);
-}
-
-/* An ICMP error from outside about a session. */
-static __always_inline enum reason forward_icmp_error(struct pkt *p)
-{
-	struct network_entry *net;
-	struct endpoint_entry *ep;
-	struct reply4_owner owner = {};
-	struct reply4_key key;
-	struct icmp_quote q;
-	enum reason reason;
-
-	if (!icmp_quote_parse(p, &q) || q.src != p->dst)
-		return forward_unasked(p, PASS_NO_SESSION);
-	key = icmp_quote_reply_key(&q);
-	if (!forward_owner_of(p->skb->ifindex, &key, &owner) || !session_is_live(owner.life, key.proto, session_now()))
-		return forward_unasked(p, PASS_NO_SESSION);
-	reason = forward_owner(owner.endpoint, owner.inside, &ep, &net);
-	if (!reason)
-		reason = icmp_quote_translate(p, &q, TRANSLATE_SOURCE, owner.inside, owner.inside_port);
-	if (!reason)
-		reason = translate_ip(p, TRANSLATE_DESTINATION, owner.inside, p->ttl > 1 ? 1 : 0);
-	if (!reason)
-		reason = forward_into(p, ep, net, owner.endpoint);
-	return reason ? reason : FORWARD_ICMP_IN;
 }
 
 /* A fragment from outside that is not the first of its datagram. An enum reason. */
@@ -454,6 +513,7 @@ __noinline int forward_later_in(struct __sk_buff *skb)
 	__be32 inside;
 	__u32 ifindex;
 	struct pkt p;
+	int turn;
 
 	if (pkt_parse(&p, skb) || p.ethertype != bpf_htons(ETH_P_IP))
 		return DROP_MALFORMED;
@@ -463,6 +523,11 @@ __noinline int forward_later_in(struct __sk_buff *skb)
 		return fragment_hold(skb, &key, p.offset, HOOK_FROM_UPLINK);
 	if (d->state != DATAGRAM_TRANSLATED)
 		return forward_unasked(&p, d->state == DATAGRAM_HOST ? PASS_FRAGMENT : DROP_FRAGMENT);
+	turn = fragment_turn(skb, &key, p.offset, p.end - p.l4);
+	if (turn < 0)
+		return fragment_hold(skb, &key, p.offset, HOOK_FROM_UPLINK);
+	if (turn)
+		return DROP_FRAGMENT;
 	ifindex = d->ifindex;
 	inside = addr4_load(d->addr);
 	reason = forward_owner(ifindex, inside, &ep, &net);
@@ -500,6 +565,9 @@ static __always_inline enum reason forward_inside(struct pkt *p)
 {
 	enum reason reason;
 
+	reason = pkt_judge(p->skb);
+	if (reason)
+		return reason;
 	if (p->fragment && (!forward_is_ours(p) || uplink_inside(p->src)))
 		return forward_unasked(p, PASS_FRAGMENT);
 	if (!p->first)
@@ -515,7 +583,7 @@ static __always_inline enum reason forward_inside(struct pkt *p)
 		return forward_host_fragment(p);
 	if (reason || !icmp_is_error(p->icmp_type))
 		return forward_unasked(p, PASS_NO_SESSION);
-	return forward_icmp_error(p);
+	return forward_icmp_error(p, p->skb->ifindex);
 }
 
 /* The session of a packet that took the slow path. The stack says no more of where it came from than its address. */
@@ -574,6 +642,8 @@ static __always_inline enum reason forward_slow(struct pkt *p, __u32 network)
 
 	if (!forward_came_from(p, network))
 		return DROP_SOURCE_IPV4;
+	if (exempt_has(network, p->dst))
+		return PASS_ROUTED;
 	if (!p->first)
 		return forward_slow_later(p->skb);
 	reason = pkt_parse_l4(p);
@@ -591,7 +661,7 @@ static __always_inline enum reason forward_slow(struct pkt *p, __u32 network)
 	if (!s)
 		return DROP_SESSION_RACE;
 	if (p->fragment)
-		reason = forward_first_out(p, s, REASON_NONE, &id);
+		reason = forward_first_out(p, s, REASON_NONE, true, &id);
 	if (!reason && p->fragment)
 		reason = translate_id(p, id);
 	if (!reason)

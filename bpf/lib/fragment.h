@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * fragment.h - which datagram does this fragment belong to, and whose is it (RFC 4787 REQ-14)? Only the first fragment has ports,
- * so it decides for the others: what is translated how is noted for the datagram. Fragments that come before it are held, and sent
- * through the program again when it is there. Owns the fo_datagrams4, fo_held and fo_datagram_ids maps.
+ * so it decides for the others: what is translated how is noted for the datagram. Fragments pass in order: one that comes before its
+ * turn is held, and sent through the program again when it is its turn; one that has octets which have passed is dropped, with all
+ * that come after it (RFC 5722 for the other family). Owns the fo_datagrams4, fo_held, fo_datagram_ids and fo_first maps.
  *
  * All memory is bounded: when it runs out, the oldest datagram, or what is held of it, is lost, and nothing else.
  */
@@ -36,15 +37,17 @@ enum datagram_state {
 };
 
 struct datagram4_entry {
+	__u32 seen; /* seconds of CLOCK_MONOTONIC */
 	enum datagram_state state;
-	__u32 seen;	  /* seconds of CLOCK_MONOTONIC */
 	__u8 addr[4];	  /* outwards the new source, inwards the new destination */
 	__u8 next_hop[4]; /* outwards */
 	__u32 ifindex;	  /* outwards the uplink, inwards the host's end of the endpoint */
 	__be16 id;	  /* outwards the new identification: those of two insides may be the same (RFC 6864 section 5.3.1) */
 	__u16 mtu;	  /* outwards, bytes */
+	__u32 next;	  /* octets of the datagram that have passed */
+	__u32 held;	  /* does something wait for its turn? */
 };
-_Static_assert(sizeof(struct datagram4_entry) == 24, "no hidden padding");
+_Static_assert(sizeof(struct datagram4_entry) == 32, "no hidden padding");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -70,6 +73,7 @@ struct held_entry {
 	struct datagram4_key key;
 	__u32 ifindex; /* that it came by */
 	__u32 bytes;
+	__u32 offset; /* in the datagram, octets */
 	__u8 frame[HELD_BYTES];
 };
 
@@ -165,22 +169,30 @@ struct hold_turn {
 	struct __sk_buff *skb;
 	const struct datagram4_key *key;
 	__u32 now;
-	__u32 first; /* way to begin with */
-	bool held;
-	bool lost; /* another datagram's, which the slot was taken from */
+	__u32 offset;
+	bool steal; /* take the slot of another datagram, too */
+	bool done;
+	bool lost; /* somebody's fragment, whose slot was taken */
 };
 
-/* Takes the slot unless it holds a fragment of the same datagram. */
+static __always_inline bool held_is_fresh(const struct held_entry *h, __u32 now)
+{
+	return now - h->at <= FRAGMENT_TIMEOUT;
+}
+
+/* Ways are taken by offset, so that the fragments of one datagram seldom meet, and are released about in order. */
 static long hold_step(__u32 turn, struct hold_turn *t)
 {
-	__u32 index = held_set(t->key) * HELD_WAYS + (t->first + turn) % HELD_WAYS;
+	__u32 index = held_set(t->key) * HELD_WAYS + (t->offset / 1024 + turn) % HELD_WAYS;
 	struct held_entry *h = bpf_map_lookup_elem(&fo_held, &index);
 	enum held_state was;
+	bool fresh;
 
 	if (!h)
 		return 1;
 	was = READ_ONCE(h->state);
-	if (was == HELD_BUSY || (was == HELD_FULL && held_is_of(h, t->key) && t->now - h->at <= FRAGMENT_TIMEOUT))
+	fresh = was == HELD_FULL && held_is_fresh(h, t->now);
+	if (was == HELD_BUSY || (fresh && (!t->steal || held_is_of(h, t->key))))
 		return 0;
 	if (__sync_val_compare_and_swap((__u32 *)&h->state, was, HELD_BUSY) != was)
 		return 0;
@@ -188,33 +200,42 @@ static long hold_step(__u32 turn, struct hold_turn *t)
 	h->key = *t->key;
 	h->at = t->now;
 	h->ifindex = t->skb->ifindex;
-	t->held = held_save(t->skb, h);
-	__sync_lock_test_and_set((__u32 *)&h->state, t->held ? HELD_FULL : HELD_FREE);
+	h->offset = t->offset;
+	t->done = held_save(t->skb, h);
+	__sync_lock_test_and_set((__u32 *)&h->state, t->done ? HELD_FULL : HELD_FREE);
 	return 1;
 }
 
 /*
- * Keeps a fragment that came before its first, and notes that it waits. REASON_NONE: it is held, and will be counted when it
- * comes again. Ways are taken by offset, so that the fragments of one datagram seldom meet. A global function, to have its own stack.
+ * Keeps a fragment that came before its turn. REASON_NONE: it is held, and will be counted when it comes again. A global function, to
+ * have its own stack.
  */
 __noinline int fragment_hold(struct __sk_buff *skb, const struct datagram4_key *datagram, __u32 offset, __u32 hook)
 {
 	struct datagram4_entry waiting = { .state = DATAGRAM_WAITING, .seen = fragment_now() };
-	struct hold_turn turn = { .skb = skb, .now = waiting.seen, .first = offset / 1024 };
+	struct hold_turn turn = { .skb = skb, .now = waiting.seen, .offset = offset };
+	struct datagram4_entry *d;
 	struct datagram4_key key;
 
 	if (!datagram)
 		return DROP_FRAGMENT;
 	key = *datagram;
 	turn.key = &key;
-	bpf_map_update_elem(&fo_datagrams4, &key, &waiting, BPF_ANY);
+	d = datagram4_lookup(&key);
+	if (d)
+		d->held = 1;
+	else
+		bpf_map_update_elem(&fo_datagrams4, &key, &waiting, BPF_ANY);
 	bpf_loop(HELD_WAYS, hold_step, &turn, 0);
+	turn.steal = true;
+	if (!turn.done)
+		bpf_loop(HELD_WAYS, hold_step, &turn, 0);
 	if (turn.lost)
 		reason_count(skb->len, hook, DROP_FRAGMENT);
-	return turn.held ? REASON_NONE : DROP_FRAGMENT;
+	return turn.done ? REASON_NONE : DROP_FRAGMENT;
 }
 
-/* Sends what the slot holds of the datagram through the program again, behind the packet that the program is at. */
+/* Sends a fragment of the datagram that is held through the program again, behind the packet that the program is at. */
 static long release_step(__u32 turn, struct hold_turn *t)
 {
 	__u32 index = held_set(t->key) * HELD_WAYS + turn;
@@ -222,31 +243,37 @@ static long release_step(__u32 turn, struct hold_turn *t)
 
 	if (!h)
 		return 1;
-	if (READ_ONCE(h->state) != HELD_FULL || !held_is_of(h, t->key) ||
+	if (READ_ONCE(h->state) != HELD_FULL || !held_is_of(h, t->key) || (t->offset && h->offset > t->offset) ||
 	    __sync_val_compare_and_swap((__u32 *)&h->state, HELD_FULL, HELD_BUSY) != HELD_FULL)
 		return 0;
-	if (t->now - h->at <= FRAGMENT_TIMEOUT && held_restore(t->skb, h))
+	if (held_is_fresh(h, t->now) && held_restore(t->skb, h))
 		bpf_clone_redirect(t->skb, h->ifindex, BPF_F_INGRESS);
 	__sync_lock_test_and_set((__u32 *)&h->state, HELD_FREE);
 	return 0;
 }
 
-/* Sends all that is held of the datagram. The packet is as before then; pointers into it are not. */
-static __always_inline bool fragment_release(struct __sk_buff *skb, const struct datagram4_key *key)
+/*
+ * Sends what is held of the datagram and begins at offset or before, or all of it if that is 0. The packet is as before then; pointers
+ * into it are not. 0: it is lost. Global, as fragment_hold().
+ */
+__noinline int fragment_release(struct __sk_buff *skb, const struct datagram4_key *datagram, __u32 offset)
 {
-	struct hold_turn turn = { .skb = skb, .key = key, .now = fragment_now() };
+	struct hold_turn turn = { .skb = skb, .now = fragment_now(), .offset = offset };
+	struct datagram4_key key;
 	__u32 index = 0;
 	struct held_entry *first = bpf_map_lookup_elem(&fo_first, &index);
 
-	if (!first || !held_save(skb, first))
-		return false;
+	if (!datagram || !first || !held_save(skb, first))
+		return 0;
+	key = *datagram;
+	turn.key = &key;
 	bpf_loop(HELD_WAYS, release_step, &turn, 0);
 	return held_restore(skb, first);
 }
 
 /*
- * Notes what becomes of the datagram whose first fragment this is, and sends after it what is held. 0: the packet is lost. Global, as
- * fragment_hold().
+ * Notes what becomes of the datagram whose first fragment this is, of so many octets, and sends after it what has waited for it. 0: the
+ * packet is lost. Global, as fragment_hold().
  */
 __noinline int fragment_begin(struct __sk_buff *skb, const struct datagram4_key *datagram, const struct datagram4_entry *fate)
 {
@@ -261,8 +288,33 @@ __noinline int fragment_begin(struct __sk_buff *skb, const struct datagram4_key 
 	d.seen = fragment_now();
 	was = datagram4_lookup(&key);
 	waited = was && was->state == DATAGRAM_WAITING;
+	d.held = waited;
 	bpf_map_update_elem(&fo_datagrams4, &key, &d, BPF_ANY);
-	return !waited || fragment_release(skb, &key);
+	return !waited || fragment_release(skb, &key, d.state == DATAGRAM_TRANSLATED ? d.next : 0);
+}
+
+/*
+ * Is it the turn of a fragment of len octets at offset? REASON_NONE: yes, and what waited for it follows; DROP_FRAGMENT: some of it has
+ * passed before, or the packet is lost; -1: not yet. Global, as fragment_hold().
+ */
+__noinline int fragment_turn(struct __sk_buff *skb, const struct datagram4_key *datagram, __u32 offset, __u32 len)
+{
+	struct datagram4_entry *d;
+	struct datagram4_key key;
+
+	if (!datagram)
+		return DROP_FRAGMENT;
+	key = *datagram;
+	d = datagram4_lookup(&key);
+	if (!d || READ_ONCE(d->next) < offset)
+		return -1;
+	if (__sync_val_compare_and_swap(&d->next, offset, offset + len) != offset) {
+		d->state = DATAGRAM_REFUSED;
+		return DROP_FRAGMENT;
+	}
+	if (d->held && !fragment_release(skb, &key, offset + len))
+		return DROP_FRAGMENT;
+	return REASON_NONE;
 }
 
 #endif

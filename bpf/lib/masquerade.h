@@ -290,17 +290,19 @@ static __always_inline struct session4_entry *masquerade_find(const struct pkt *
 }
 
 /*
- * Follows the host's routing. A session stays with its uplink as long as that has a route to the remote, and the address that the
- * session is translated to. False: the session has ended.
+ * Follows the host's routing, and the network's kind of mapping and filter: replies to another kind are not looked for. A session
+ * stays with its uplink as long as that has a route to the remote, and the address that the session is translated to. False: the
+ * session has ended.
  */
 static __always_inline bool masquerade_refresh(const struct pkt *p, const struct session4_key *key, struct session4_entry *s,
-					       struct route route)
+					       const struct network_entry *net, struct route route)
 {
 	struct uplink_entry *up = uplink_lookup(s->uplink);
 
 	if (route.ifindex != s->uplink)
 		route = uplink_route(p, s->uplink, BPF_FIB_LOOKUP_OUTPUT);
-	if (up && route.ifindex == s->uplink && addr4_load(up->source4) == addr4_load(s->outside)) {
+	if (up && s->flags == masquerade_flags(net) && route.ifindex == s->uplink &&
+	    addr4_load(up->source4) == addr4_load(s->outside)) {
 		addr4_store(s->next_hop, route.next_hop);
 		s->mtu = up->mtu;
 		return true;

@@ -82,7 +82,6 @@ static __always_inline enum reason pkt_parse_ipv4(struct pkt *p)
 	struct iphdr *ip = pkt_at(p->skb, PKT_L3, sizeof(*ip));
 	__u32 header, total;
 
-	p->src = 0;
 	if (!ip)
 		return DROP_MALFORMED;
 	p->src = ip->saddr; /* before any doubt: whose a malformed packet is decides about it */
@@ -110,11 +109,8 @@ static __always_inline enum reason pkt_parse(struct pkt *p, struct __sk_buff *sk
 {
 	struct ethhdr *eth;
 
-	p->skb = skb;
-	p->ethertype = 0;
-	/* Read for IPv4 only, but the verifier does not follow how the compiler knows. */
-	p->l4 = 0;
-	p->end = 0;
+	/* All of it: the verifier does not follow how the compiler knows which fields are set. */
+	*p = (struct pkt){ .skb = skb };
 	pkt_pull(skb, PKT_HEADERS);
 	eth = pkt_at(skb, 0, sizeof(*eth));
 	if (!eth)
@@ -125,6 +121,90 @@ static __always_inline enum reason pkt_parse(struct pkt *p, struct __sk_buff *sk
 	if (p->ethertype != bpf_htons(ETH_P_IP))
 		return REASON_NONE;
 	return pkt_parse_ipv4(p);
+}
+
+/* The one's complement sum of 32-bit words, in 16 bits. */
+static __always_inline __u16 csum_fold64(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (sum & 0xffff) + (sum >> 16);
+}
+
+/* The one's complement sum of so many 32-bit words at the offset, folded; 0xffff if they hold their own checksum and it is right. */
+static __always_inline __u16 pkt_sum(const struct pkt *p, __u32 offset, __u32 words)
+{
+	__u64 sum = 0;
+
+	for (__u32 i = 0; i < 15 && i < words; i++) {
+		be32_bytes *word = pkt_at(p->skb, offset + i * 4, 4);
+
+		if (!word)
+			return 0;
+		sum += *word;
+	}
+	return csum_fold64(sum);
+}
+
+/* Is the address one that is never routed: this network, loopback, multicast, reserved, limited broadcast? */
+static __always_inline bool addr4_is_martian(__be32 addr)
+{
+	__u8 first = bpf_ntohl(addr) >> 24;
+
+	return first == 0 || first == 127 || first >= 224;
+}
+
+/* Is there a source route among the options (RFC 7126 section 4.3)? Malformed options count as one. */
+static __always_inline bool pkt_is_source_routed(const struct pkt *p)
+{
+	__u32 at = PKT_L3 + sizeof(struct iphdr);
+
+	for (int i = 0; i < 40 && at < p->l4; i++) {
+		__u8 *option = pkt_at(p->skb, at, 1), *length;
+
+		if (!option || *option == IPOPT_LSRR || *option == IPOPT_SSRR)
+			return true;
+		if (*option == IPOPT_END)
+			return false;
+		if (*option == IPOPT_NOOP) {
+			at++;
+			continue;
+		}
+		length = pkt_at(p->skb, at + 1, 1);
+		if (!length || *length < 2)
+			return true;
+		at += *length;
+	}
+	return false;
+}
+
+/*
+ * What a router checks and a bridge does not (RFC 1812 sections 5.2.2 and 5.3.7): REASON_NONE, or why the packet is dropped. A global
+ * function, for the verifier's sake.
+ */
+__noinline int pkt_judge(struct __sk_buff *skb)
+{
+	struct iphdr *ip = pkt_at(skb, PKT_L3, sizeof(*ip));
+	struct pkt p = { .skb = skb };
+
+	if (!ip)
+		return DROP_MALFORMED;
+	if (addr4_is_martian(ip->saddr) || addr4_is_martian(ip->daddr))
+		return DROP_MARTIAN;
+	if (ip->ihl == 5) {
+		be32_bytes *word = (void *)ip;
+
+		return csum_fold64((__u64)word[0] + word[1] + word[2] + word[3] + word[4]) == 0xffff ? REASON_NONE
+												     : DROP_CHECKSUM;
+	}
+	p.l4 = PKT_L3 + ip->ihl * 4;
+	pkt_pull(skb, p.l4);
+	if (pkt_is_source_routed(&p))
+		return DROP_SOURCE_ROUTE;
+	if (pkt_sum(&p, PKT_L3, (p.l4 - PKT_L3) / 4) != 0xffff)
+		return DROP_CHECKSUM;
+	return REASON_NONE;
 }
 
 static __always_inline bool icmp_is_request(__u8 type)
@@ -188,14 +268,6 @@ static __always_inline enum reason pkt_parse_l4(struct pkt *p)
 {
 	if (p->options) /* PKT_HEADERS did not reach over them */
 		pkt_pull(p->skb, p->l4 + sizeof(struct tcphdr));
-	p->l4_len = 0;
-	p->sport = 0;
-	p->dport = 0;
-	p->tcp_seq = 0;
-	p->tcp_ack = 0;
-	p->tcp_flags = 0;
-	p->icmp_type = 0;
-
 	switch (p->proto) {
 	case IPPROTO_TCP:
 		return pkt_parse_tcp(p);

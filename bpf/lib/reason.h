@@ -28,7 +28,7 @@ enum reason {
 	PASS_TTL,	 /* TTL runs out here: the stack answers */
 	PASS_MTU,	 /* larger than the uplink takes: the stack fragments or answers */
 	PASS_ROUTE,	 /* to another network of this host: the stack routes */
-	PASS_ROUTED,	 /* network without masquerade: the stack routes */
+	PASS_ROUTED,	 /* network without masquerade, or exempt destination: the stack routes */
 	PASS_NO_SESSION, /* from an uplink, belongs to no session: the host's own traffic */
 	PASS_OWN,	 /* to an uplink, not from inside: the host's own traffic */
 	PASS_TRANSLATED, /* to an uplink, translated by flyover before */
@@ -38,6 +38,9 @@ enum reason {
 	DROP_NOT_ENDPOINT,   /* the interface is no endpoint's */
 	DROP_MALFORMED,	     /* truncated or inconsistent Ethernet or IPv4 header */
 	DROP_TRANSPORT,	     /* truncated TCP, UDP or ICMP header */
+	DROP_CHECKSUM,	     /* wrong IPv4 header checksum, or ICMP checksum of an error message, on a routed packet */
+	DROP_MARTIAN,	     /* source or destination that is never routed (RFC 1812 section 5.3.7) */
+	DROP_SOURCE_ROUTE,   /* IPv4 source route option */
 	DROP_VLAN,	     /* VLAN tag or LLC/SNAP: would hide the addresses from the source guard */
 	DROP_UNKNOWN_MAC,    /* unicast frame to a MAC that is nobody's on the network */
 	DROP_SOURCE_MAC,     /* source MAC is not the endpoint's */

@@ -2,7 +2,7 @@
 /*
  * refuse.h - tells an endpoint that its packet finds no session: ICMP destination unreachable, communication administratively
  * prohibited (RFC 5508 REQ-8, RFC 1812 section 5.2.7.1). The packet itself is dropped; the answer is a clone of what is made of
- * it. An endpoint gets at most one in REFUSE_EVERY (RFC 1812 section 4.3.2.8).
+ * it. An endpoint gets so many a second (RFC 1812 section 4.3.2.8).
  */
 #ifndef FLYOVER_REFUSE_H
 #define FLYOVER_REFUSE_H
@@ -14,8 +14,8 @@
 #include "translate.h"
 #include "usage.h"
 
-/* Milliseconds. */
-#define REFUSE_EVERY 100
+/* Answers a second, and at once. */
+#define REFUSE_RATE 10
 #define ICMP_PKT_FILTERED 13
 
 /*
@@ -35,14 +35,8 @@ struct refusal {
 static __always_inline bool refuse_is_due(__u32 endpoint)
 {
 	struct usage_entry *u = usage_lookup(endpoint);
-	__u32 now = usage_now() | 1, last;
 
-	if (!u)
-		return false;
-	last = READ_ONCE(u->refused);
-	if (last && now - last < REFUSE_EVERY)
-		return false;
-	return __sync_val_compare_and_swap(&u->refused, last, now) == last;
+	return u && usage_take_token(&u->answers, REFUSE_RATE, REFUSE_RATE);
 }
 
 /* May an error be sent about the packet (RFC 1812 section 4.3.2.7)? The rest of the list has been sorted out before. */

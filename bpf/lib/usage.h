@@ -14,11 +14,10 @@ struct token_bucket {
 } __attribute__((aligned(8)));
 
 struct usage_entry {
-	__u32 sessions; /* that hold a port, those included that have expired and are not collected yet */
-	__u32 mappings; /* outside ports of its own */
-	struct token_bucket bucket;
-	__u32 refused; /* last refusal that was answered, milliseconds of CLOCK_MONOTONIC, modulo 2^32 */
-	__u32 pad;
+	__u32 sessions;		     /* that hold a port, those included that have expired and are not collected yet */
+	__u32 mappings;		     /* outside ports of its own */
+	struct token_bucket bucket;  /* new sessions */
+	struct token_bucket answers; /* refusals that may be answered */
 };
 _Static_assert(sizeof(struct usage_entry) == 24, "no hidden padding");
 

@@ -49,6 +49,8 @@ type Translation struct {
 	Ports PortRange
 	// Limits of each endpoint.
 	Limits Limits
+	// Exempt are destinations that see the network's own addresses (RFC 6888 REQ-6), no host bits set. Default none.
+	Exempt []netip.Prefix
 }
 
 // Mapping is a mapping behaviour of RFC 4787 section 4.1.

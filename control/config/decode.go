@@ -35,6 +35,7 @@ type networkDraft struct {
 	filtering  located[string]
 	ports      located[string]
 	limits     located[limitsDraft]
+	exempt     located[[]located[string]]
 	endpoints  located[[]endpointDraft]
 }
 
@@ -78,6 +79,7 @@ func (d decoder) network(n ast.Node, index int) networkDraft {
 		{key: "filtering", read: func(n ast.Node) { net.filtering = d.text(n, "filtering") }},
 		{key: "ports", read: func(n ast.Node) { net.ports = d.text(n, "ports") }},
 		{key: "limits", read: func(n ast.Node) { net.limits = d.limits(n) }},
+		{key: "exempt", read: func(n ast.Node) { net.exempt = d.strings(n, "exempt", "exempt destination") }},
 		{key: "endpoints", read: func(n ast.Node) {
 			// A network may begin without endpoints, also with all of them commented out.
 			if n.Type() != ast.NullType {

@@ -5,6 +5,8 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -13,6 +15,8 @@ const (
 	defaultSessions = 131072
 	defaultMappings = 8192
 	defaultRate     = 20000
+	// A network's exempt destinations; those of all networks share a map of 16384.
+	maxExempt = 16
 )
 
 // translation is that of network n, which is known but for it.
@@ -37,6 +41,7 @@ func (v *validator) translation(n Network, draft networkDraft, label string, ses
 		t.Ports = ports
 	}
 	t.Limits = v.limits(draft.limits.value, sessions)
+	t.Exempt = v.exempt(draft.exempt.value, label)
 	return t
 }
 
@@ -56,6 +61,7 @@ func (v *validator) isNoTranslation(n Network, draft networkDraft, label string)
 		at   position
 	}{
 		{"mapping", draft.mapping.at}, {"filtering", draft.filtering.at}, {"ports", draft.ports.at}, {"limits", draft.limits.at},
+		{"exempt", draft.exempt.at},
 	} {
 		if key.at != (position{}) {
 			v.add(key.at, "%s of %s has no meaning with %s; remove it", key.name, label, why)
@@ -76,6 +82,31 @@ func (v *validator) filtering(draft located[string], mapping Mapping, label stri
 		v.add(draft.at, "filtering of %s has no meaning with mapping: %s, which lets in the flow's remote alone; remove it", label, mapping)
 	}
 	return Filtering(draft.value)
+}
+
+func (v *validator) exempt(list []located[string], label string) []netip.Prefix {
+	var prefixes []netip.Prefix
+	if len(list) > maxExempt {
+		v.add(list[maxExempt].at, "%s has more than %d exempt destinations; combine them", label, maxExempt)
+		list = list[:maxExempt]
+	}
+	for _, draft := range list {
+		if !draft.ok {
+			continue
+		}
+		p, err := netip.ParsePrefix(draft.value)
+		switch {
+		case err != nil || !p.Addr().Is4():
+			v.add(draft.at, "exempt destination %s of %s: not an IPv4 prefix; write it like 10.0.0.0/8", quote(draft.value), label)
+		case p != p.Masked():
+			v.add(draft.at, "exempt destination %s of %s: host bits are set; write %s", quote(draft.value), label, p.Masked())
+		case slices.Contains(prefixes, p):
+			v.add(draft.at, "exempt destination %s of %s is there twice; remove one", p, label)
+		default:
+			prefixes = append(prefixes, p)
+		}
+	}
+	return prefixes
 }
 
 func parsePorts(text string) (PortRange, error) {

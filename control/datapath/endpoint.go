@@ -41,8 +41,6 @@ func (e *Endpoint) ID() string { return e.Device }
 // Lingers implements reconcile.Lingerer: as long as a program may see the endpoint's packets, it knows the endpoint.
 func (*Endpoint) Lingers() {}
 
-type endpointTable = loader.Table[bpf.DatapathEndpointKey, bpf.DatapathEndpointEntry]
-
 func (e *Endpoint) rows(index uint32) []row {
 	return []row{
 		entry[bpf.DatapathEndpointKey, bpf.DatapathEndpointEntry]{
@@ -73,89 +71,116 @@ func (e *Endpoint) Observe(bool) (reconcile.Observation, error) {
 }
 
 // Apply implements reconcile.Resource. What another interface, MAC or address of the same endpoint, or another endpoint of the same
-// number, left behind goes first; the sessions of an address that it keeps stay.
+// number or address, left behind goes first. The sessions of an address that it keeps stay.
 func (e *Endpoint) Apply() error {
 	index, err := mustIfindexOf(e.Device)
 	if err != nil {
 		return err
 	}
-	known, err := e.remove(func(was Endpoint, ifindex uint32) bool { return was.Address == e.Address && ifindex == index })
+	all, err := knownEndpoints()
 	if err != nil {
 		return err
 	}
-	if !known {
-		err = pins.ResetTraffic(e.Number)
+	stays := false
+	for _, k := range all {
+		keeps := k.Number == e.Number && k.ifindex == index && k.Address == e.Address
+		stays = stays || keeps
+		if err := k.giveWay(e, keeps); err != nil {
+			return err
+		}
+	}
+	if !stays {
+		err = errors.Join(pins.ResetTraffic(e.Number), usageOf(e.Number).remove())
 	}
 	return errors.Join(err, putRows(e.rows(index)))
 }
 
 // Remove implements reconcile.Resource. It goes by the endpoint's number, since the interface may be gone.
 func (e *Endpoint) Remove() error {
-	_, err := e.remove(func(Endpoint, uint32) bool { return false })
-	return err
+	all, err := knownEndpoints()
+	if err != nil {
+		return err
+	}
+	for _, k := range all {
+		if k.Number != e.Number {
+			continue
+		}
+		if err := errors.Join(k.removeRows(), k.endSessions()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// remove takes out what is known of the endpoint's number, and its sessions unless keep says so; known tells that it did.
-func (e *Endpoint) remove(keep func(was Endpoint, ifindex uint32) bool) (known bool, err error) {
+// knownEndpoint is one that fo_endpoints has.
+type knownEndpoint struct {
+	Endpoint
+	ifindex uint32
+}
+
+// knownEndpoints is none if there is no such map.
+func knownEndpoints() ([]knownEndpoint, error) {
 	t, err := loader.OpenTable[bpf.DatapathEndpointKey, bpf.DatapathEndpointEntry](pins, bpf.DatapathMapFoEndpoints)
 	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
+		return nil, nil
 	}
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	defer t.Close()
-	var rows []row
-	var gone []netip.Addr
+	var all []knownEndpoint
 	err = t.Each(func(k bpf.DatapathEndpointKey, v bpf.DatapathEndpointEntry) {
-		if v.Id != e.Number {
-			return
-		}
-		was := Endpoint{
+		all = append(all, knownEndpoint{Endpoint{
 			Number: v.Id, Network: v.Network, Address: netip.AddrFrom4(v.Addr4), MAC: v.Mac,
 			Limits: Limits{v.SessionsMax, v.MappingsMax, v.SessionsRate, v.SessionsBurst},
-		}
-		rows = append(rows, was.rows(k.Ifindex)...)
-		if keep(was, k.Ifindex) {
-			known = true
-		} else {
-			gone = append(gone, was.Address)
-		}
+		}, k.Ifindex})
 	})
-	if err != nil {
-		return known, err
+	return all, errors.Join(err, t.Close())
+}
+
+// giveWay takes out what e does not take over: rows of other keys, and the sessions unless e keeps them.
+func (k knownEndpoint) giveWay(e *Endpoint, keeps bool) error {
+	var errs []error
+	if k.Number == e.Number && !(keeps && k.Network == e.Network && k.MAC == e.MAC) {
+		errs = append(errs, k.removeRows())
 	}
-	for _, r := range rows {
+	if !keeps && (k.Number == e.Number || k.Address == e.Address) {
+		errs = append(errs, k.endSessions())
+	}
+	return errors.Join(errs...)
+}
+
+func (k knownEndpoint) removeRows() error {
+	for _, r := range k.rows(k.ifindex) {
 		// An endpoint that took over the MAC or the address has rows of the same keys by now.
 		status, err := r.observe()
 		if err == nil && status == reconcile.Same {
 			err = r.remove()
 		}
 		if err != nil {
-			return known, err
+			return err
 		}
 	}
-	for _, addr := range gone {
-		if err := e.forget(addr); err != nil {
-			return known, err
-		}
-	}
-	return known, nil
+	return nil
 }
 
-// forget ends the sessions of an address that the endpoint had.
-func (e *Endpoint) forget(addr netip.Addr) error {
-	inside := addr.As4()
-	usage := entry[uint32, bpf.DatapathUsageEntry]{table: bpf.DatapathMapFoUsage, key: e.Number}
-	return errors.Join(
-		entry[bpf.DatapathSession4Key, bpf.DatapathSession4Entry]{table: bpf.DatapathMapFoSessions4}.removeWhere(
-			func(k bpf.DatapathSession4Key, _ bpf.DatapathSession4Entry) bool { return k.Inside == inside }),
-		entry[bpf.DatapathReply4Key, bpf.DatapathReply4Entry]{table: bpf.DatapathMapFoReplies4}.removeWhere(
-			func(_ bpf.DatapathReply4Key, v bpf.DatapathReply4Entry) bool { return v.Inside == inside }),
-		entry[bpf.DatapathMapping4Key, bpf.DatapathMapping4Entry]{table: bpf.DatapathMapFoMappings4}.removeWhere(
-			func(k bpf.DatapathMapping4Key, _ bpf.DatapathMapping4Entry) bool { return k.Inside == inside }),
-		entry[bpf.DatapathPort4Key, bpf.DatapathPort4Entry]{table: bpf.DatapathMapFoPorts4}.removeWhere(
-			func(_ bpf.DatapathPort4Key, v bpf.DatapathPort4Entry) bool { return v.Inside == inside }),
-		usage.remove(),
-	)
+// endSessions ends the sessions of the endpoint's address, if it has any, and forgets its usage. An endpoint that has lost its
+// address to another has none by then, and leaves the other's alone.
+func (k knownEndpoint) endSessions() error {
+	usage := usageOf(k.Number)
+	t, err := loader.OpenTable[uint32, bpf.DatapathUsageEntry](pins, usage.table)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	have, _, err := t.Get(k.Number)
+	if err == nil && (have.Sessions > 0 || have.Mappings > 0) {
+		err = pins.EndSessions(k.Address)
+	}
+	return errors.Join(err, t.Close(), usage.remove())
+}
+
+func usageOf(number uint32) entry[uint32, bpf.DatapathUsageEntry] {
+	return entry[uint32, bpf.DatapathUsageEntry]{table: bpf.DatapathMapFoUsage, key: number}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 
 	"flyover/bpf"
 	"flyover/control/reconcile"
@@ -27,6 +28,8 @@ type Network struct {
 	EndpointDependent, OpenFilter bool
 	// PortFirst and PortLast bound its outside ports, both included.
 	PortFirst, PortLast uint16
+	// Exempt are destinations that it is not masqueraded to.
+	Exempt []netip.Prefix
 }
 
 var _ reconcile.Lingerer = (*Network)(nil)
@@ -52,6 +55,13 @@ func (n *Network) rows() ([]row, error) {
 	if !n.Masquerade {
 		return rows, nil
 	}
+	for _, p := range n.Exempt {
+		rows = append(rows, entry[bpf.DatapathExempt4Key, bpf.DatapathExemptEntry]{
+			bpf.DatapathMapFoExempt4,
+			bpf.DatapathExempt4Key{PrefixLen: 32 + uint32(p.Bits()), Network: n.Number, Addr: p.Addr().As4()},
+			bpf.DatapathExemptEntry{Network: n.Number},
+		})
+	}
 	return append(rows, entry[bpf.DatapathSubnet4Key, bpf.DatapathSubnetEntry]{
 		bpf.DatapathMapFoSubnets4,
 		bpf.DatapathSubnet4Key{PrefixLen: uint32(n.Subnet.Bits()), Addr: n.Subnet.Addr().As4()},
@@ -74,6 +84,7 @@ func (n *Network) entry(bridge uint32) bpf.DatapathNetworkEntry {
 		bpf.DatapathNetworkFlagsNETWORK_MASQUERADE:         n.Masquerade,
 		bpf.DatapathNetworkFlagsNETWORK_ENDPOINT_DEPENDENT: n.EndpointDependent,
 		bpf.DatapathNetworkFlagsNETWORK_OPEN_FILTER:        n.OpenFilter,
+		bpf.DatapathNetworkFlagsNETWORK_EXEMPT:             len(n.Exempt) > 0,
 	} {
 		if set {
 			e.Flags |= flag
@@ -97,20 +108,24 @@ func (n *Network) Apply() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(putRows(rows), n.forget(n.Subnet, n.Gateway, n.Masquerade))
+	return errors.Join(putRows(rows), n.forget(n.Subnet, n.Gateway, n.Masquerade, n.Exempt))
 }
 
 // Remove implements reconcile.Resource. It goes by the network's number, since it may have had other subnets and gateways.
 func (n *Network) Remove() error {
 	entry := entry[uint32, bpf.DatapathNetworkEntry]{table: bpf.DatapathMapFoNetworks, key: n.Number}
-	return errors.Join(n.forget(netip.Prefix{}, netip.Addr{}, false), entry.remove())
+	return errors.Join(n.forget(netip.Prefix{}, netip.Addr{}, false, nil), entry.remove())
 }
 
-// forget removes the subnets and gateways of the network's number, but for these.
-func (n *Network) forget(subnet netip.Prefix, gateway netip.Addr, masquerade bool) error {
+// forget removes the subnets, gateways and exempt destinations of the network's number, but for these.
+func (n *Network) forget(subnet netip.Prefix, gateway netip.Addr, masquerade bool, exempt []netip.Prefix) error {
 	subnets := entry[bpf.DatapathSubnet4Key, bpf.DatapathSubnetEntry]{table: bpf.DatapathMapFoSubnets4}
 	neighbours := entry[bpf.DatapathNeighbour4Key, bpf.DatapathNeighbourEntry]{table: bpf.DatapathMapFoNeighbours4}
+	exempts := entry[bpf.DatapathExempt4Key, bpf.DatapathExemptEntry]{table: bpf.DatapathMapFoExempt4}
 	return errors.Join(
+		exempts.removeWhere(func(k bpf.DatapathExempt4Key, _ bpf.DatapathExemptEntry) bool {
+			return k.Network == n.Number && !slices.Contains(exempt, netip.PrefixFrom(netip.AddrFrom4(k.Addr), int(k.PrefixLen)-32))
+		}),
 		subnets.removeWhere(func(k bpf.DatapathSubnet4Key, v bpf.DatapathSubnetEntry) bool {
 			prefix := netip.PrefixFrom(netip.AddrFrom4(k.Addr), int(k.PrefixLen))
 			return v.Network == n.Number && !(masquerade && prefix == subnet)

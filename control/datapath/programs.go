@@ -51,8 +51,11 @@ func (p *Programs) Observe(bool) (reconcile.Observation, error) {
 }
 
 // Apply implements reconcile.Resource: the programs are there, whole, and attached nowhere yet. If they cannot be, what was there
-// before stays, and nothing else.
+// before stays, and nothing else. Programs that are there stay too: others of the same build would not be the attached ones.
 func (p *Programs) Apply() error {
+	if pins.Whole(p.Build) && pins.Holds(p.Sessions) {
+		return nil
+	}
 	existed := pins.Exist()
 	err := pins.Load(p.Build, p.Sessions)
 	if err != nil && !existed {

@@ -64,6 +64,23 @@ func FindUplink(name string) (Uplink, error) {
 	return Uplink{Name: a.Name, Index: a.Index, MTU: a.MTU, MAC: macOf(a.HardwareAddr), Address: source}, nil
 }
 
+// Addresses returns the IPv4 addresses of the named interface.
+func Addresses(name string) ([]netip.Prefix, error) {
+	l, err := findLink(host(), name)
+	if err != nil || l == nil {
+		return nil, err
+	}
+	addrs, err := dump(func() ([]netlink.Addr, error) { return host().AddrList(l, netlink.FAMILY_V4) })
+	if err != nil {
+		return nil, fmt.Errorf("list addresses of %s: %w", name, err)
+	}
+	var prefixes []netip.Prefix
+	for _, addr := range addrs {
+		prefixes = append(prefixes, prefixOf(addr.IPNet))
+	}
+	return prefixes, nil
+}
+
 // sourceAddress is what the kernel chooses for a packet to the outside: the source of the best default route through the
 // interface, else its first primary global address, preferring the subnet that the route's gateway is in.
 func sourceAddress(l netlink.Link) (netip.Addr, error) {

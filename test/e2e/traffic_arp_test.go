@@ -31,7 +31,7 @@ func TestTrafficARPStaysHome(t *testing.T) {
 		countedMore(t, before, "DROP_ARP_TARGET", 1)
 		countedMore(t, before, "DROP_ARP_OWN", 1)
 
-		answers := atNS1.wait(t, "ARP replies", 2, func(f frame) bool { return f.arp() != nil && !f.sent })
+		answers := atNS1.wait(t, "ARP replies", 2, func(f frame) bool { return f.ARP() != nil && !f.Sent })
 		owners := map[netip.Addr]string{addrGateway: macOf(t, "", "br1"), addrNS2: macOf(t, "ns2", "veth-ns2")}
 		for _, answer := range answers {
 			checkARPReply(t, answer, owners)
@@ -80,13 +80,13 @@ func arping(target netip.Addr) (string, error) {
 
 // arpRequest matches requests that came in. Replies do come in: they answer what the namespace itself asks.
 func arpRequest(f frame) bool {
-	return f.arp() != nil && !f.sent && f.arp().Operation == layers.ARPRequest
+	return f.ARP() != nil && !f.Sent && f.ARP().Operation == layers.ARPRequest
 }
 
 // checkARPReply compares all fields with RFC 826.
 func checkARPReply(t *testing.T, f frame, owners map[netip.Addr]string) {
 	t.Helper()
-	arp := f.arp()
+	arp := f.ARP()
 	sender, _ := netip.AddrFromSlice(arp.SourceProtAddress)
 	target, _ := netip.AddrFromSlice(arp.DstProtAddress)
 	owner, err := net.ParseMAC(owners[sender])
@@ -109,8 +109,8 @@ func checkARPReply(t *testing.T, f frame, owners map[netip.Addr]string) {
 // fence waits until what ns1 sends now has been captured in ns2, and so all that was sent before.
 func fence(t *testing.T, atNS2 *capture) {
 	t.Helper()
-	match := func(f frame) bool { return !f.sent && between(addrNS1, addrNS2)(f) }
-	already := len(atNS2.all(match))
+	match := func(f frame) bool { return !f.Sent && between(addrNS1, addrNS2)(f) }
+	already := len(atNS2.All(match))
 	run(t, "ns1", "ping", "-c", "1", "-W", "5", addrNS2.String())
 	atNS2.wait(t, "ping of ns1", already+1, match)
 }

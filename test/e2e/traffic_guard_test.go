@@ -61,7 +61,7 @@ func byReason(all []forgery) map[string][]forgery {
 func injectedUnforged(t *testing.T, i injector, atNS2 *capture) {
 	t.Helper()
 	i.send(t, append([]gopacket.SerializableLayer{ethernet(i.own, i.neighbor, layers.EthernetTypeIPv4)}, udp(addrNS1, addrNS2)...)...)
-	atNS2.wait(t, "marked packet", 1, func(f frame) bool { return !f.sent && bytes.Contains(f.Data(), []byte(marker)) })
+	atNS2.wait(t, "marked packet", 1, func(f frame) bool { return !f.Sent && bytes.Contains(f.Data(), []byte(marker)) })
 }
 
 func forgedIPv4(i injector) []forgery {

@@ -10,6 +10,8 @@ import (
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 	"golang.org/x/sys/unix"
+
+	"flyover/test/wire"
 )
 
 // marker is the payload of what tests inject, to be found again.
@@ -25,7 +27,10 @@ type injector struct {
 
 func injectorInNS1(t *testing.T) injector {
 	t.Helper()
-	fd := within(t, "ns1", func() (int, error) { return packetSocket("veth-ns1", 0) })
+	fd, err := wire.Socket("ns1", "veth-ns1", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { unix.Close(fd) })
 	return injector{fd, hardware(t, "ns1", "veth-ns1"), hardware(t, "", "br1"), hardware(t, "ns2", "veth-ns2")}
 }

@@ -8,15 +8,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
-
-	"github.com/vishvananda/netns"
 
 	"flyover/control"
 	"flyover/test/lab"
 	"flyover/test/lab/labtest"
+	"flyover/test/wire"
 )
 
 // The addresses of the default network, and one that nobody has.
@@ -127,28 +125,9 @@ func status(t *testing.T) *control.Status {
 // within calls f with the thread in a namespace: what f opens stays there, and works from anywhere.
 func within[T any](t *testing.T, ns string, f func() (T, error)) T {
 	t.Helper()
-	var made T
-	var err error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		// Never unlocked, so that the thread ends with the goroutine.
-		runtime.LockOSThread()
-		if ns != "" {
-			var handle netns.NsHandle
-			if handle, err = netns.GetFromName(ns); err != nil {
-				return
-			}
-			defer handle.Close()
-			if err = netns.Set(handle); err != nil {
-				return
-			}
-		}
-		made, err = f()
-	}()
-	<-done
+	made, err := wire.In(ns, f)
 	if err != nil {
-		t.Fatalf("in namespace %q: %v", ns, err)
+		t.Fatal(err)
 	}
 	return made
 }

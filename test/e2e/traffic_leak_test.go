@@ -44,7 +44,7 @@ func TestTrafficNothingLeaks(t *testing.T) {
 		}
 		run(t, "ns1", "ping", "-c", "1", "-W", "5", addrOutside.String())
 		atOutside.wait(t, "ping", 1, func(f frame) bool { return received(f) && f.Layer(layers.LayerTypeICMPv4) != nil })
-		atOutside.none(t, "inside address", func(f frame) bool { return !f.sent && fromInside(f) })
+		atOutside.none(t, "inside address", func(f frame) bool { return !f.Sent && fromInside(f) })
 	})
 }
 
@@ -67,10 +67,10 @@ func TestTrafficOptionsAreTranslated(t *testing.T) {
 		packet[0].(*layers.IPv4).Options = []layers.IPv4Option{{OptionType: 1}, {OptionType: 1}, {OptionType: 1}, {OptionType: 1}}
 		i.send(t, append([]gopacket.SerializableLayer{ethernet(i.own, i.gateway, layers.EthernetTypeIPv4)}, packet...)...)
 		marked := func(f frame) bool {
-			return !f.sent && f.TransportLayer() != nil && bytes.Contains(f.Data(), []byte(marker))
+			return !f.Sent && f.TransportLayer() != nil && bytes.Contains(f.Data(), []byte(marker))
 		}
 		f := atOutside.wait(t, "marked packet", 1, marked)[0]
-		if src, _ := f.addrs(); src != addrUplink || f.ipv4().TTL != 63 || f.ipv4().IHL != 6 {
+		if src, _ := f.Addrs(); src != addrUplink || f.IPv4().TTL != 63 || f.IPv4().IHL != 6 {
 			t.Errorf("the outside saw %s", f)
 		}
 		checksumsHold(t, f)
@@ -106,10 +106,10 @@ func TestTrafficUnsolicited(t *testing.T) {
 			return ok && received(f) && icmp.TypeCode.Type() == layers.ICMPv4TypeEchoReply
 		}
 		atNS1.wait(t, "reply to ns1's own ping", 1, isReply)
-		if n := len(atNS1.all(received)); n != 1 {
+		if n := len(atNS1.All(received)); n != 1 {
 			t.Errorf("ns1 received %d packets, want the reply to its own ping alone", n)
 		}
-		captured.none(t, "inside address", func(f frame) bool { return !f.sent && fromInside(f) })
+		captured.none(t, "inside address", func(f frame) bool { return !f.Sent && fromInside(f) })
 	})
 }
 

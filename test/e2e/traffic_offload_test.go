@@ -49,8 +49,8 @@ func bulkToOutside(t *testing.T) int {
 	tcpTransfer(t, inNS1, atOutside, bulk)
 	tcpTransfer(t, inNS2, atOutside, bulk)
 	longest := 0
-	for _, f := range seen.all(received) {
-		if src, _ := f.addrs(); src != addrUplink {
+	for _, f := range seen.All(received) {
+		if src, _ := f.Addrs(); src != addrUplink {
 			t.Fatalf("the outside saw %s", f)
 		}
 		longest = max(longest, len(f.Data()))

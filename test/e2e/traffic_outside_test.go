@@ -20,12 +20,12 @@ func TestTrafficMasquerade(t *testing.T) {
 		atOutside := openCapture(t, outside, lab.OutsideInterface)
 		exchangeWithOutside(t)
 		for _, f := range atOutside.wait(t, "packets from the uplink", 20, received) {
-			if src, dst := f.addrs(); src != addrUplink || dst != addrOutside {
+			if src, dst := f.Addrs(); src != addrUplink || dst != addrOutside {
 				t.Errorf("the outside saw %s to %s: %s", src, dst, f)
 			}
 			checksumsHold(t, f)
 		}
-		atOutside.none(t, "inside address", func(f frame) bool { return !f.sent && fromInside(f) })
+		atOutside.none(t, "inside address", func(f frame) bool { return !f.Sent && fromInside(f) })
 	})
 }
 
@@ -36,7 +36,7 @@ func TestTrafficMasqueradeBack(t *testing.T) {
 		atNS1 := openCapture(t, "ns1", "veth-ns1")
 		exchangeWithOutside(t)
 		for _, f := range atNS1.wait(t, "packets from the outside", 10, received) {
-			if src, dst := f.addrs(); src != addrOutside || dst != addrNS1 {
+			if src, dst := f.Addrs(); src != addrOutside || dst != addrNS1 {
 				t.Errorf("ns1 saw %s to %s: %s", src, dst, f)
 			}
 			checksumsHold(t, f)
@@ -81,7 +81,7 @@ func checksumsHold(t *testing.T, f frame) {
 	if err != nil || len(wrong) > 0 {
 		t.Fatalf("checksums %v, error %v: %s", wrong, err, f)
 	}
-	if f.TransportLayer() == nil && f.ipv4().Protocol != layers.IPProtocolICMPv4 {
+	if f.TransportLayer() == nil && f.IPv4().Protocol != layers.IPProtocolICMPv4 {
 		t.Fatalf("no transport header: %s", f)
 	}
 }

@@ -23,7 +23,7 @@ func TestTrafficTTL(t *testing.T) {
 		run(t, "ns1", "ping", "-c", "1", "-W", "5", "-t", "1", addrNS2.String())
 		wantTTLs(t, "ns1 to ns2", atNS2.wait(t, "pings", 4, echoTo(addrNS2)), 2, 64, 255, 1)
 		wantTTLs(t, "ns1 to the outside", atOutside.wait(t, "pings", 3, echoTo(addrOutside)), 1, 63, 254)
-		replies := atNS1.wait(t, "replies of the outside", 3, func(f frame) bool { return !f.sent && between(addrOutside, addrNS1)(f) })
+		replies := atNS1.wait(t, "replies of the outside", 3, func(f frame) bool { return !f.Sent && between(addrOutside, addrNS1)(f) })
 		wantTTLs(t, "the outside to ns1", replies, 63, 63, 63)
 	})
 }
@@ -31,16 +31,16 @@ func TestTrafficTTL(t *testing.T) {
 func echoTo(dst netip.Addr) func(frame) bool {
 	return func(f frame) bool {
 		icmp, ok := f.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4)
-		_, to := f.addrs()
-		return ok && !f.sent && to == dst && icmp.TypeCode.Type() == layers.ICMPv4TypeEchoRequest
+		_, to := f.Addrs()
+		return ok && !f.Sent && to == dst && icmp.TypeCode.Type() == layers.ICMPv4TypeEchoRequest
 	}
 }
 
 func wantTTLs(t *testing.T, what string, frames []frame, want ...uint8) {
 	t.Helper()
 	for i, f := range frames {
-		if i >= len(want) || f.ipv4().TTL != want[i] {
-			t.Errorf("%s: TTLs should be %v; packet %d has %d", what, want, i, f.ipv4().TTL)
+		if i >= len(want) || f.IPv4().TTL != want[i] {
+			t.Errorf("%s: TTLs should be %v; packet %d has %d", what, want, i, f.IPv4().TTL)
 		}
 	}
 }
@@ -54,10 +54,10 @@ func TestTrafficTTLExceeded(t *testing.T) {
 		}
 		isExceeded := func(f frame) bool {
 			icmp, ok := f.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4)
-			return ok && !f.sent && icmp.TypeCode.Type() == layers.ICMPv4TypeTimeExceeded
+			return ok && !f.Sent && icmp.TypeCode.Type() == layers.ICMPv4TypeTimeExceeded
 		}
 		f := atNS1.wait(t, "time exceeded", 1, isExceeded)[0]
-		src, dst := f.addrs()
+		src, dst := f.Addrs()
 		quoted := f.Layer(layers.LayerTypeICMPv4).LayerPayload()
 		if src != addrGateway || dst != addrNS1 || len(quoted) < 28 || netip.AddrFrom4([4]byte(quoted[12:16])) != addrNS1 {
 			t.Errorf("ns1 received %s", f)

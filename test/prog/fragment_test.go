@@ -140,7 +140,7 @@ func (d *datapath) hold(t *testing.T, in injection) {
 	}
 }
 
-// TestFragmentsHeld: what comes before the first fragment waits for it, and is sent through the program again when it is there.
+// TestFragmentsHeld: what comes before its turn waits for it, and is sent through the program again then, one after the other.
 func TestFragmentsHeld(t *testing.T) {
 	d := load(t, options{Mapping: independent})
 	f := d.open(t, layers.IPProtocolUDP, 1000)
@@ -152,21 +152,37 @@ func TestFragmentsHeld(t *testing.T) {
 		d.hold(t, d.fromEndpoint(1, sent[i]))
 		d.hold(t, d.fromUplink(arrived[i]))
 	}
-	if n := len(d.held(t)); n != 2*(len(sent)-1) {
-		t.Errorf("%d fragments held, want %d", n, 2*(len(sent)-1))
+	inside := fragments(d.translatedBack(f, *in))
+	for i := range sent {
+		action, frame := d.fromEndpoint(1, sent[i]).run(t)
+		if i == 0 {
+			out.SetSource(outside(f.port))
+			out.IPv4.TTL--
+			out.IPv4.Id = identification(frame)
+		}
+		if diff := packet.Diff(fragments(out.Bytes())[i], frame); diff != "" || action != actions[bpf.Forward] {
+			t.Errorf("fragment %d out: action %d, frame (-want +got):\n%s", i, action, diff)
+		}
+		d.expect(t, d.fromUplink(arrived[i]), expectation{reason: bpf.DatapathReasonFORWARD_INSIDE, frame: inside[i], to: 1})
+		if n, want := len(d.held(t)), 2*max(0, len(sent)-2-i); n != want {
+			t.Errorf("%d fragments held after the one whose turn was %d, want %d", n, i, want)
+		}
 	}
-	action, frame := d.fromEndpoint(1, sent[0]).run(t)
-	out.SetSource(outside(f.port))
-	out.IPv4.TTL--
-	out.IPv4.Id = identification(frame)
-	if diff := packet.Diff(fragments(out.Bytes())[0], frame); diff != "" || action != actions[bpf.Forward] {
-		t.Errorf("first fragment out: action %d, frame (-want +got):\n%s", action, diff)
+}
+
+// TestFragmentsOverlap: octets that have passed do not pass again, nor does anything of their datagram after them.
+func TestFragmentsOverlap(t *testing.T) {
+	d := load(t, options{Mapping: independent})
+	sent := fragments(packet.New(layers.IPProtocolUDP, d.sent(1, 1000, remote(443)), payload(6000)).Bytes())
+	for _, f := range sent[:3] {
+		if action, _ := d.fromEndpoint(1, f).run(t); action != actions[bpf.Forward] {
+			t.Fatalf("action %d, want the fragment forwarded", action)
+		}
 	}
-	want := fragments(d.translatedBack(f, *in))[0]
-	d.expect(t, d.fromUplink(arrived[0]), expectation{reason: bpf.DatapathReasonFORWARD_INSIDE, frame: want, to: 1})
-	if n := len(d.held(t)); n != 0 {
-		t.Errorf("%d fragments are still held", n)
-	}
+	binary.BigEndian.PutUint16(sent[1][20:], binary.BigEndian.Uint16(sent[1][20:])+1)
+	refused := expectation{reason: bpf.DatapathReasonDROP_FRAGMENT}
+	d.expect(t, d.fromEndpoint(1, summed(sent[1])), refused)
+	d.expect(t, d.fromEndpoint(1, sent[3]), refused)
 }
 
 // TestFragmentsRefused: the fragments of a datagram share the fate of the first.

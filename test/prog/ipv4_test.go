@@ -3,6 +3,7 @@
 package prog
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"testing"
 
@@ -53,6 +54,13 @@ func set(at int, value byte) func([]byte) []byte {
 	return func(b []byte) []byte { b[14+at] = value; return b }
 }
 
+// summed has the right checksum of an IPv4 header without options.
+func summed(b []byte) []byte {
+	binary.BigEndian.PutUint16(b[24:], 0)
+	binary.BigEndian.PutUint16(b[24:], checksum(b[14:34]))
+	return b
+}
+
 func cut(length int) func([]byte) []byte {
 	return func(b []byte) []byte { return b[:length] }
 }
@@ -75,11 +83,39 @@ func TestIPv4Malformed(t *testing.T) {
 	})
 }
 
+// TestIPv4Judged: what a router drops (RFC 1812 sections 5.2.2 and 5.3.7, RFC 7126 section 4.3).
+func TestIPv4Judged(t *testing.T) {
+	d := load(t, options{})
+	to := func(addr string) func(*packet.Packet) {
+		return func(p *packet.Packet) { p.IPv4.DstIP = netip.MustParseAddr(addr).AsSlice() }
+	}
+	option := func(options ...layers.IPv4Option) func(*packet.Packet) {
+		return func(p *packet.Packet) { p.IPv4.Options = options }
+	}
+	route := layers.IPv4Option{OptionLength: 7, OptionData: []byte{4, 198, 51, 100, 9}}
+	loose, strict := route, route
+	loose.OptionType, strict.OptionType = 131, 137
+	const martian, routed, sum = bpf.DatapathReasonDROP_MARTIAN, bpf.DatapathReasonDROP_SOURCE_ROUTE, bpf.DatapathReasonDROP_CHECKSUM
+	d.expectOutward(t, []ipv4Row{
+		{name: "to this network", packet: to("0.1.2.3"), want: martian},
+		{name: "to the loopback", packet: to("127.0.0.1"), want: martian},
+		{name: "multicast", packet: to("224.0.0.251"), want: martian},
+		{name: "reserved", packet: to("240.0.0.1"), want: martian},
+		{name: "broadcast", packet: to("255.255.255.255"), want: martian},
+		{name: "loose source route", packet: option(loose), want: routed},
+		{name: "strict source route after others", packet: option(layers.IPv4Option{OptionType: 1}, strict), want: routed},
+		{name: "wrong checksum", bytes: func(b []byte) []byte { b[24]++; return b }, want: sum},
+		{name: "checksum of zero", bytes: func(b []byte) []byte { b[24], b[25] = 0, 0; return b }, want: sum},
+		{name: "wrong checksum with options", packet: option(routerAlert...), want: sum,
+			bytes: func(b []byte) []byte { b[25]++; return b }},
+	})
+}
+
 // TestIPv4Short: whole by its total length, but too short for its transport header.
 func TestIPv4Short(t *testing.T) {
 	d := load(t, options{})
 	shorten := func(length int) func([]byte) []byte {
-		return func(b []byte) []byte { b[17] = byte(length); return b[:14+length] }
+		return func(b []byte) []byte { return summed(set(3, byte(length))(b))[:14+length] }
 	}
 	const transport = bpf.DatapathReasonDROP_TRANSPORT
 	d.expectOutward(t, []ipv4Row{
@@ -98,8 +134,7 @@ func TestIPv4Padding(t *testing.T) {
 	d := load(t, options{})
 	pad := func(length int) func([]byte) []byte {
 		return func(b []byte) []byte {
-			b[17] = byte(length)
-			return append(b[:14+length], make([]byte, 46)...)
+			return append(summed(set(3, byte(length))(b))[:14+length], make([]byte, 46)...)
 		}
 	}
 	const transport = bpf.DatapathReasonDROP_TRANSPORT

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/gopacket/gopacket/layers"
+	"golang.org/x/sys/unix"
 
 	"flyover/bpf"
 	"flyover/test/packet"
@@ -17,19 +18,23 @@ import (
 // comes too soon to be answered.
 func (d *datapath) refuse(t testing.TB, id int, reason bpf.DatapathReason, frame []byte) {
 	t.Helper()
-	d.forgetRefusal(t, id)
+	d.allowAnswer(t, id)
 	d.expect(t, d.fromEndpoint(id, frame), expectation{reason: reason, frame: d.refusal(id, frame)})
 	d.expect(t, d.fromEndpoint(id, frame), expectation{reason: reason})
 }
 
-// forgetRefusal lets endpoint id have an answer at once.
-func (d *datapath) forgetRefusal(t testing.TB, id int) {
+// allowAnswer lets endpoint id have one answer, and no other at once.
+func (d *datapath) allowAnswer(t testing.TB, id int) {
 	t.Helper()
 	var u bpf.DatapathUsageEntry
 	if err := d.FoUsage.Lookup(uint32(id), &u); err != nil {
 		t.Fatal(err)
 	}
-	u.Refused = 0
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &now); err != nil {
+		t.Fatal(err)
+	}
+	u.Answers.At, u.Answers.Level = uint32(now.Nano()/1e6), 1000
 	put(t, d.FoUsage, uint32(id), u)
 }
 

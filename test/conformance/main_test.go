@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package conformance holds the datapath against what RFCs ask of a NAT and an IPv4 router, next to the Linux kernel's own
+// forwarding in the same lab. Each row is one requirement; docs/conformance.md is made from the results.
+package conformance
+
+import (
+	"os"
+	"testing"
+
+	"flyover/test/lab/labtest"
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(labtest.MainWithProgram(m))
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package conformance
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/gopacket/gopacket/layers"
+
+	"flyover/test/packet"
+)
+
+// piece is what a fragment has of a datagram, from one octet of it to before another, which is 0 for the end. All but the end are
+// multiples of 8.
+type piece struct {
+	from, to int
+}
+
+// thirds are pieces of a datagram of about 3000 octets.
+var thirds = []piece{{0, 1000}, {1000, 2000}, {2000, 0}}
+
+// fragments cuts a whole frame without IPv4 options.
+func fragments(frame []byte, id uint16, pieces ...piece) [][]byte {
+	var all [][]byte
+	datagram := frame[34:]
+	for _, cut := range pieces {
+		offset := uint16(cut.from / 8)
+		if cut.to == 0 {
+			cut.to = len(datagram)
+		} else {
+			offset |= 1 << 13 // more fragments (RFC 791 section 3.1)
+		}
+		data := append(slices.Clone(frame[:34]), datagram[cut.from:cut.to]...)
+		all = append(all, header(data, func(ip []byte) {
+			binary.BigEndian.PutUint16(ip[2:], uint16(20+cut.to-cut.from))
+			binary.BigEndian.PutUint16(ip[4:], id)
+			binary.BigEndian.PutUint16(ip[6:], offset)
+		}))
+	}
+	return all
+}
+
+// receivedFragment matches fragments that came in.
+func receivedFragment(f frame) bool { return !f.Sent && isFragment(f) }
+
+// extent is where a fragment is in its datagram.
+func extent(f frame) piece {
+	from := int(f.IPv4().FragOffset) * 8
+	return piece{from, from + len(f.IPv4().Payload)}
+}
+
+// overlapping says if fragments share octets without being the same.
+func overlapping(fragments []frame) bool {
+	for i, f := range fragments {
+		for _, g := range fragments[:i] {
+			a, b := extent(f), extent(g)
+			if a != b && a.from < b.to && b.from < a.to {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// complete says if fragments are all of a datagram.
+func complete(fragments []frame) bool {
+	sorted := slices.SortedFunc(slices.Values(fragments), func(f, g frame) int { return extent(f).from - extent(g).from })
+	covered := 0
+	for _, f := range sorted {
+		if extent(f).from > covered {
+			return false
+		}
+		covered = max(covered, extent(f).to)
+		if !moreFollow(f) {
+			return true
+		}
+	}
+	return false
+}
+
+// tcpSYN is a frame of ns1 that opens a connection.
+func tcpSYN(h *host) []byte {
+	o := packet.New(layers.IPProtocolTCP, h.fromNS1(addrNS1+":6000", addrOutside+":80"), noise(100))
+	o.TCP.SYN, o.TCP.ACK, o.TCP.Ack = true, false, 0
+	return o.Bytes()
+}
+
+// fromNS2 is a packet of ns2 to the path's server, from the port that the path has in ns1.
+func fromNS2(h *host, payload []byte) *packet.Packet {
+	return packet.New(layers.IPProtocolUDP, h.fromNS2(addrNS2+":5000", pathRemote), payload)
+}
