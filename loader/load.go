@@ -49,6 +49,7 @@ var mapNames = []string{
 	bpf.DatapathMapFoDatagrams4,
 	bpf.DatapathMapFoEndpoints,
 	bpf.DatapathMapFoExempt4,
+	bpf.DatapathMapFoExhausted,
 	bpf.DatapathMapFoExpiry,
 	bpf.DatapathMapFoFdb,
 	bpf.DatapathMapFoMappings4,

@@ -24,8 +24,13 @@ func OpenTable[K, V comparable](p Pins, name string) (*Table[K, V], error) {
 	return &Table[K, V]{m: m, name: name}, nil
 }
 
-// Close releases the file descriptor.
-func (t *Table[K, V]) Close() error { return t.m.Close() }
+// Close releases the file descriptor, if there is one.
+func (t *Table[K, V]) Close() error {
+	if t == nil {
+		return nil
+	}
+	return t.m.Close()
+}
 
 // Get returns the value of key; false if there is none.
 func (t *Table[K, V]) Get(key K) (V, bool, error) {
@@ -72,4 +77,54 @@ func (t *Table[K, V]) Each(visit func(K, V)) error {
 		return fmt.Errorf("walk map %s: %w", t.name, err)
 	}
 	return nil
+}
+
+// Take removes key and returns the value that it had; false if there was none.
+func (t *Table[K, V]) Take(key K) (V, bool, error) {
+	var value V
+	err := t.m.LookupAndDelete(key, &value)
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		return value, false, nil
+	}
+	if err != nil {
+		return value, false, fmt.Errorf("take %v from map %s: %w", key, t.name, err)
+	}
+	return value, true, nil
+}
+
+// Replace sets the value of a key that is there; false if it is not.
+func (t *Table[K, V]) Replace(key K, value V) (bool, error) {
+	err := t.m.Update(key, value, ebpf.UpdateExist)
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("replace %v in map %s: %w", key, t.name, err)
+	}
+	return true, nil
+}
+
+// scanBatch is how many entries Scan asks the kernel for at once, 200 KB of the largest. No bucket of a hash holds as many.
+const scanBatch = 4096
+
+// Scan is Each for a hash map of any size: it takes few system calls and little memory. It stops at the first error of visit. The
+// kernel hands out one bucket after the other, each as it is at that moment, so no key is visited twice.
+func (t *Table[K, V]) Scan(visit func(K, V) error) error {
+	keys, values := make([]K, scanBatch), make([]V, scanBatch)
+	var cursor ebpf.MapBatchCursor
+	for {
+		n, err := t.m.BatchLookup(&cursor, keys, values, nil)
+		end := errors.Is(err, ebpf.ErrKeyNotExist)
+		if err != nil && !end {
+			return fmt.Errorf("walk map %s: %w", t.name, err)
+		}
+		for i := range n {
+			if err := visit(keys[i], values[i]); err != nil {
+				return err
+			}
+		}
+		if end {
+			return nil
+		}
+	}
 }

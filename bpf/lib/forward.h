@@ -369,15 +369,19 @@ static __always_inline bool forward_overwrites(const struct pkt *p)
 	return p->proto == IPPROTO_TCP && p->offset < sizeof(struct tcphdr);
 }
 
+static __always_inline __u32 forward_fragment_end(const struct pkt *p)
+{
+	return (p->offset + p->end - p->l4) | (p->last ? FRAGMENT_LAST : 0);
+}
+
 /* A fragment from inside, of the network of the bridge, that is not the first of its datagram. An enum reason. */
 __noinline int forward_later_out(struct __sk_buff *skb, __u32 bridge)
 {
 	struct bpf_redir_neigh next = { .nh_family = AF_INET };
-	struct datagram4_entry *d;
+	struct datagram4_entry *d, fate;
 	struct datagram4_key key;
 	enum reason reason;
 	struct pkt p;
-	__u32 uplink;
 	int turn;
 
 	if (pkt_parse(&p, skb) || p.ethertype != bpf_htons(ETH_P_IP))
@@ -392,22 +396,22 @@ __noinline int forward_later_out(struct __sk_buff *skb, __u32 bridge)
 		return DROP_FRAGMENT;
 	if (d->state == DATAGRAM_HOST)
 		return forward_by_stack(&p, bridge, PASS_FRAGMENT);
-	turn = fragment_turn(skb, &key, p.offset, p.end - p.l4);
+	fate = *d;
+	turn = fragment_turn(skb, &key, p.offset, forward_fragment_end(&p));
 	if (turn < 0)
 		return fragment_hold(skb, &key, p.offset, HOOK_FROM_ENDPOINT);
 	if (turn)
 		return DROP_FRAGMENT;
-	if (p.options || p.ttl <= 1 || !pkt_fits(&p, d->mtu))
+	if (p.options || p.ttl <= 1 || !pkt_fits(&p, fate.mtu))
 		return forward_by_stack(&p, bridge, PASS_FRAGMENT);
-	uplink = d->ifindex;
-	next.ipv4_nh = addr4_load(d->next_hop);
-	reason = translate_id(&p, d->id);
+	next.ipv4_nh = addr4_load(fate.next_hop);
+	reason = translate_id(&p, fate.id);
 	if (!reason)
-		reason = translate_ip(&p, TRANSLATE_SOURCE, addr4_load(d->addr), 1);
+		reason = translate_ip(&p, TRANSLATE_SOURCE, addr4_load(fate.addr), 1);
 	if (reason)
 		return reason;
 	skb->tc_index = FORWARD_TRANSLATED;
-	bpf_redirect_neigh(uplink, &next, sizeof(next), 0);
+	bpf_redirect_neigh(fate.ifindex, &next, sizeof(next), 0);
 	return FORWARD_OUTSIDE;
 }
 
@@ -523,13 +527,13 @@ __noinline int forward_later_in(struct __sk_buff *skb)
 		return fragment_hold(skb, &key, p.offset, HOOK_FROM_UPLINK);
 	if (d->state != DATAGRAM_TRANSLATED)
 		return forward_unasked(&p, d->state == DATAGRAM_HOST ? PASS_FRAGMENT : DROP_FRAGMENT);
-	turn = fragment_turn(skb, &key, p.offset, p.end - p.l4);
+	ifindex = d->ifindex;
+	inside = addr4_load(d->addr);
+	turn = fragment_turn(skb, &key, p.offset, forward_fragment_end(&p));
 	if (turn < 0)
 		return fragment_hold(skb, &key, p.offset, HOOK_FROM_UPLINK);
 	if (turn)
 		return DROP_FRAGMENT;
-	ifindex = d->ifindex;
-	inside = addr4_load(d->addr);
 	reason = forward_owner(ifindex, inside, &ep, &net);
 	if (reason && !forward_is_gateway(ifindex, inside))
 		return reason;

@@ -294,10 +294,13 @@ __noinline int fragment_begin(struct __sk_buff *skb, const struct datagram4_key 
 }
 
 /*
- * Is it the turn of a fragment of len octets at offset? REASON_NONE: yes, and what waited for it follows; DROP_FRAGMENT: some of it has
- * passed before, or the packet is lost; -1: not yet. Global, as fragment_hold().
+ * Is it the turn of a fragment that ends before octet end? REASON_NONE: yes, and what waited for it follows; DROP_FRAGMENT: some of it
+ * has passed before, or the packet is lost; -1: not yet. After the last one, which has the highest bit set in end, the datagram is
+ * forgotten: its identification may come again. Global, as fragment_hold().
  */
-__noinline int fragment_turn(struct __sk_buff *skb, const struct datagram4_key *datagram, __u32 offset, __u32 len)
+#define FRAGMENT_LAST (1U << 31)
+
+__noinline int fragment_turn(struct __sk_buff *skb, const struct datagram4_key *datagram, __u32 offset, __u32 end)
 {
 	struct datagram4_entry *d;
 	struct datagram4_key key;
@@ -308,11 +311,15 @@ __noinline int fragment_turn(struct __sk_buff *skb, const struct datagram4_key *
 	d = datagram4_lookup(&key);
 	if (!d || READ_ONCE(d->next) < offset)
 		return -1;
-	if (__sync_val_compare_and_swap(&d->next, offset, offset + len) != offset) {
+	if (__sync_val_compare_and_swap(&d->next, offset, end & ~FRAGMENT_LAST) != offset) {
 		d->state = DATAGRAM_REFUSED;
 		return DROP_FRAGMENT;
 	}
-	if (d->held && !fragment_release(skb, &key, offset + len))
+	if (end & FRAGMENT_LAST) {
+		bpf_map_delete_elem(&fo_datagrams4, &key);
+		return REASON_NONE;
+	}
+	if (d->held && !fragment_release(skb, &key, end))
 		return DROP_FRAGMENT;
 	return REASON_NONE;
 }

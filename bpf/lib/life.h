@@ -17,7 +17,7 @@ const volatile __u32 timeout_tcp_closed = 10;
 const volatile __u32 timeout_udp = 300;
 const volatile __u32 timeout_icmp = 60;
 
-/* Seconds that the port of an expired session is kept from others (RFC 6888 REQ-8), unless ports or entries run out. */
+/* Seconds that the port of an expired session is kept from others (RFC 6888 REQ-8), unless the table is full. */
 const volatile __u32 port_hold = 120;
 
 /* State and age in one word, so that one compare-and-swap changes both. */

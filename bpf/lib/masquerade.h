@@ -45,7 +45,7 @@ static __always_inline enum reason masquerade_admit(const struct endpoint_entry 
 
 	if (reason != DROP_LIMIT_SESSIONS)
 		return reason;
-	session4_collect_pressed(now);
+	session4_collect_pressed(now, 0);
 	return READ_ONCE(u->sessions) < ep->sessions_max ? REASON_NONE : DROP_LIMIT_SESSIONS;
 }
 
@@ -72,7 +72,7 @@ static __always_inline enum reason masquerade_enter(const struct session4_key *k
 	for (int i = 0; i < COLLECT_ALWAYS; i++)
 		session4_collect(now, port_hold);
 	if (bpf_map_update_elem(&fo_sessions4, key, &fresh, BPF_NOEXIST)) {
-		session4_collect_pressed(now);
+		session4_collect_pressed(now, 0);
 		if (bpf_map_update_elem(&fo_sessions4, key, &fresh, BPF_NOEXIST))
 			return bpf_map_lookup_elem(&fo_sessions4, key) ? DROP_SESSION_RACE : DROP_SESSIONS_FULL;
 	}

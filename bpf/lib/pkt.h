@@ -29,6 +29,7 @@ struct pkt {
 	bool options;
 	__be16 id;
 	__u16 offset; /* of a fragment, octets */
+	bool last;    /* no fragment comes behind it */
 	__be32 src;
 	__be32 dst;
 	__u32 l4;  /* offset of the transport header */
@@ -96,6 +97,7 @@ static __always_inline enum reason pkt_parse_ipv4(struct pkt *p)
 	p->fragment = ip->frag_off & bpf_htons(IP_MF | IP_OFFSET);
 	p->first = !(ip->frag_off & bpf_htons(IP_OFFSET));
 	p->id = ip->id;
+	p->last = !(ip->frag_off & bpf_htons(IP_MF));
 	p->offset = (bpf_ntohs(ip->frag_off) & IP_OFFSET) * 8;
 	p->options = header > sizeof(*ip);
 	p->dst = ip->daddr;

@@ -182,7 +182,7 @@ __noinline int port_find(struct __sk_buff *skb)
 		return 0;
 	if (port_walk(skb, f, PORT_TRIES))
 		return 1;
-	session4_collect_pressed(f->now);
+	session4_collect_pressed(f->now, port_hold);
 	if (port_walk(skb, f, PORT_ALL))
 		return 1;
 	exhausted_note(space, now);

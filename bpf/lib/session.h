@@ -235,18 +235,25 @@ __noinline int session4_collect(__u32 now, __u32 hold)
 	return 1;
 }
 
-static long session4_collect_step(__attribute__((unused)) __u32 turn, __u32 *now)
+struct collect_turn {
+	__u32 now;
+	__u32 hold;
+};
+
+static long session4_collect_step(__attribute__((unused)) __u32 turn, struct collect_turn *t)
 {
-	int went = session4_collect(*now, 0);
+	int went = session4_collect(t->now, t->hold);
 
 	asm volatile("" : "+r"(went)); /* the compiler knows its bounds, and the verifier does not */
 	return went ? 0 : 1;
 }
 
-/* Collects what can be had when ports, entries or a limit have run out, hold times or not. */
-static __always_inline void session4_collect_pressed(__u32 now)
+/* Collects what has been over for hold seconds, when ports, entries or a limit have run out. */
+static __always_inline void session4_collect_pressed(__u32 now, __u32 hold)
 {
-	bpf_loop(COLLECT_PRESSED, session4_collect_step, &now, 0);
+	struct collect_turn turn = { .now = now, .hold = hold };
+
+	bpf_loop(COLLECT_PRESSED, session4_collect_step, &turn, 0);
 }
 
 #endif

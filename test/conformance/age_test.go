@@ -41,8 +41,26 @@ func (h *host) ageMaps(seconds uint32) {
 			if err := ageMap(file, seconds); err != nil {
 				h.t.Fatalf("age %s: %v", file, err)
 			}
+			if err := ageExhausted(filepath.Join(filepath.Dir(file), "fo_exhausted")); err != nil {
+				h.t.Fatalf("forget exhausted ports: %v", err)
+			}
 		}
 	}
+}
+
+// ageExhausted lets searches for ports that were in vain be tried again: they are remembered for a second.
+func ageExhausted(file string) error {
+	m, err := ebpf.LoadPinnedMap(file, nil)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	for i := range m.MaxEntries() {
+		if err := m.Put(i, bpf.DatapathExhaustedEntry{}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ageMap rewrites one map. Nothing may send meanwhile: an entry is written back as it was read.

@@ -75,7 +75,7 @@ func TestMappingFull(t *testing.T) {
 	for _, to := range remotes { // the mapping goes with its last session
 		e := flows[1].out
 		e.Destination = to
-		d.age(t, keyOf(layers.IPProtocolUDP, e), 301)
+		d.age(t, keyOf(layers.IPProtocolUDP, e), 300+portHold+1)
 	}
 	if port := d.masquerade(t, 2, layers.IPProtocolUDP, refused, nil); port != flows[1].port {
 		t.Errorf("port %d, want %d, the one that is free", port, flows[1].port)

@@ -57,7 +57,7 @@ func TestPortTakeover(t *testing.T) {
 			d := load(t, options{Ports: [2]uint16{40000, 40007}})
 			flows := d.fillRange(t, proto)
 			for i, old := range flows {
-				d.age(t, old.key(), timeoutOf(uint8(proto), d.session(t, old.key()).Life.State)+1)
+				d.age(t, old.key(), timeoutOf(uint8(proto), d.session(t, old.key()).Life.State)+portHold+1)
 				next := d.sent(2, uint16(i), remote(443))
 				if got := d.masquerade(t, 2, proto, next, nil); got != old.port {
 					t.Errorf("port %d, want %d, the only one whose session is over", got, old.port)
@@ -83,7 +83,7 @@ func TestPortRefusedThenFree(t *testing.T) {
 	for range 3 {
 		d.refuse(t, 1, bpf.DatapathReasonDROP_NO_PORT, frame)
 	}
-	d.age(t, flows[2].key(), 301)
+	d.age(t, flows[2].key(), 300+portHold+1)
 	if got := d.masquerade(t, 1, layers.IPProtocolUDP, refused, nil); got != flows[2].port {
 		t.Errorf("port %d, want %d", got, flows[2].port)
 	}

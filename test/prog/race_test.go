@@ -130,7 +130,7 @@ func raceExpired(t *testing.T, m mapping) {
 	for range rounds {
 		for key, s := range entries[sessionKey, sessionEntry](t, d.FoSessions4) {
 			if s.Life.State > bpf.DatapathSessionStateSESSION_CLAIMED {
-				d.age(t, key, 301)
+				d.age(t, key, 300+portHold+1)
 			}
 		}
 		a, b := &runner{t, d, map[uint16]uint16{}}, &runner{t, d, map[uint16]uint16{}}
