@@ -173,6 +173,10 @@ func (h Host) converge(ctx context.Context, store *state.Store, w, owned []recon
 			return nil, errors.Join(err, h.giveUp(store, done, owned))
 		}
 		if err := reconcile.Run(ctx, plan, h.tell); err != nil {
+			var left *reconcile.UndoError
+			if errors.As(err, &left) { // the state goes on listing it, and what was there before it
+				return nil, err
+			}
 			return nil, errors.Join(err, h.giveUp(store, done, owned))
 		}
 		done = append(done, plan...)

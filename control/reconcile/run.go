@@ -48,7 +48,7 @@ func (op Op) mend() error {
 	if op.Action == Create {
 		return nil
 	}
-	return op.undo()
+	return notUndone(op.undo())
 }
 
 // Undo takes back steps that have all been done, last one first.
@@ -57,7 +57,22 @@ func (p Plan) Undo() error {
 	for i := len(p) - 1; i >= 0; i-- {
 		errs = append(errs, p[i].undo())
 	}
-	return errors.Join(errs...)
+	return notUndone(errs...)
+}
+
+// UndoError says that something has not been undone: it is still on the host, whoever gives up must go on knowing it.
+type UndoError struct{ err error }
+
+func (e *UndoError) Error() string { return e.err.Error() }
+
+// Unwrap returns the errors of the operations.
+func (e *UndoError) Unwrap() error { return e.err }
+
+func notUndone(errs ...error) error {
+	if err := errors.Join(errs...); err != nil {
+		return &UndoError{err}
+	}
+	return nil
 }
 
 func (op Op) undo() error {

@@ -39,7 +39,7 @@ func TestTrafficNothingLeaks(t *testing.T) {
 			i.send(t, ethernet(i.own, i.gateway, layers.EthernetTypeIPv4), ipv4(addrNS1, addrOutside, layers.IPProtocolICMPv4),
 				&layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(3, 4)}, gopacket.Payload(payload(28)))
 			countedMore(t, before, "to_uplink DROP_PROTOCOL", uint64(len(protocols)))
-			countedMore(t, before, "to_uplink DROP_FRAGMENT", 3*datagrams)
+			countedMore(t, before, "from_endpoint FORWARD_OUTSIDE", 3*datagrams)
 			countedMore(t, before, "to_uplink DROP_ICMP", 1)
 		}
 		run(t, "ns1", "ping", "-c", "1", "-W", "5", addrOutside.String())
