@@ -102,7 +102,7 @@ type DatapathHeldEntry struct {
 	Ifindex uint32
 	Bytes   uint32
 	Offset  uint32
-	Frame   [1536]uint8
+	Frame   [2048]uint8
 }
 
 type DatapathHeldState uint32
@@ -115,7 +115,7 @@ const (
 
 type DatapathIcmpMessage struct {
 	_      structs.HostLayout
-	Octets [1536]uint8
+	Octets [2048]uint8
 }
 
 type DatapathMapping4Entry struct {

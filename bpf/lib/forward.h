@@ -354,7 +354,8 @@ static __always_inline enum reason forward_first_out(struct pkt *p, const struct
 {
 	int noted;
 
-	if (!reason && forward_is_hairpin(p, s))
+	asm volatile("" : "+r"(s)); /* older verifiers do not follow what the reason says of it */
+	if (!reason && s && forward_is_hairpin(p, s))
 		reason = DROP_FRAGMENT;
 	noted = forward_note_out(p->skb, s, reason, by_stack);
 	if (noted < 0)

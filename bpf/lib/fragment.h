@@ -59,7 +59,7 @@ struct {
 /* Fragments are held in sets of ways, a set for each datagram; the largest datagram has 45 fragments of 1500 octets. */
 #define HELD_SETS 16
 #define HELD_WAYS 64
-#define HELD_BYTES 1536
+#define HELD_BYTES PKT_COPY
 
 enum held_state {
 	HELD_FREE,
@@ -147,27 +147,26 @@ static __always_inline bool held_is_of(const struct held_entry *h, const struct 
 /* Octets of the frame to the slot, or false. */
 static __always_inline bool held_save(struct __sk_buff *skb, struct held_entry *h)
 {
-	__u32 bytes = skb->len;
+	__u32 bytes = pkt_size(skb->len);
 
-	if (bytes - 1 >= HELD_BYTES)
+	if (bytes != skb->len)
 		return false;
 	h->bytes = bytes;
-	return !bpf_skb_load_bytes(skb, 0, h->frame, bytes);
+	return !bpf_skb_load_bytes(skb, 0, h->frame, pkt_size(bytes));
 }
 
 /* Makes of the packet what was saved. */
 static __always_inline bool held_restore(struct __sk_buff *skb, const struct held_entry *h)
 {
-	__u32 bytes = READ_ONCE(h->bytes);
+	__u32 bytes = pkt_size(READ_ONCE(h->bytes));
 
-	if (bytes - 1 >= HELD_BYTES || bpf_skb_change_tail(skb, bytes, 0))
-		return false;
-	return !bpf_skb_store_bytes(skb, 0, h->frame, bytes, BPF_F_RECOMPUTE_CSUM);
+	return !bpf_skb_change_tail(skb, bytes, 0) &&
+	       !bpf_skb_store_bytes(skb, 0, h->frame, pkt_size(bytes), BPF_F_RECOMPUTE_CSUM);
 }
 
 struct hold_turn {
 	struct __sk_buff *skb;
-	const struct datagram4_key *key;
+	struct datagram4_key key; /* a copy: older verifiers lose a pointer to the stack on it */
 	__u32 now;
 	__u32 offset;
 	bool steal; /* take the slot of another datagram, too */
@@ -183,7 +182,7 @@ static __always_inline bool held_is_fresh(const struct held_entry *h, __u32 now)
 /* Ways are taken by offset, so that the fragments of one datagram seldom meet, and are released about in order. */
 static long hold_step(__u32 turn, struct hold_turn *t)
 {
-	__u32 index = held_set(t->key) * HELD_WAYS + (t->offset / 1024 + turn) % HELD_WAYS;
+	__u32 index = held_set(&t->key) * HELD_WAYS + (t->offset / 1024 + turn) % HELD_WAYS;
 	struct held_entry *h = bpf_map_lookup_elem(&fo_held, &index);
 	enum held_state was;
 	bool fresh;
@@ -192,12 +191,12 @@ static long hold_step(__u32 turn, struct hold_turn *t)
 		return 1;
 	was = READ_ONCE(h->state);
 	fresh = was == HELD_FULL && held_is_fresh(h, t->now);
-	if (was == HELD_BUSY || (fresh && (!t->steal || held_is_of(h, t->key))))
+	if (was == HELD_BUSY || (fresh && (!t->steal || held_is_of(h, &t->key))))
 		return 0;
 	if (__sync_val_compare_and_swap((__u32 *)&h->state, was, HELD_BUSY) != was)
 		return 0;
 	t->lost = was == HELD_FULL;
-	h->key = *t->key;
+	h->key = t->key;
 	h->at = t->now;
 	h->ifindex = t->skb->ifindex;
 	h->offset = t->offset;
@@ -215,17 +214,15 @@ __noinline int fragment_hold(struct __sk_buff *skb, const struct datagram4_key *
 	struct datagram4_entry waiting = { .state = DATAGRAM_WAITING, .seen = fragment_now() };
 	struct hold_turn turn = { .skb = skb, .now = waiting.seen, .offset = offset };
 	struct datagram4_entry *d;
-	struct datagram4_key key;
 
 	if (!datagram)
 		return DROP_FRAGMENT;
-	key = *datagram;
-	turn.key = &key;
-	d = datagram4_lookup(&key);
+	turn.key = *datagram;
+	d = datagram4_lookup(&turn.key);
 	if (d)
 		d->held = 1;
 	else
-		bpf_map_update_elem(&fo_datagrams4, &key, &waiting, BPF_ANY);
+		bpf_map_update_elem(&fo_datagrams4, &turn.key, &waiting, BPF_ANY);
 	bpf_loop(HELD_WAYS, hold_step, &turn, 0);
 	turn.steal = true;
 	if (!turn.done)
@@ -238,12 +235,12 @@ __noinline int fragment_hold(struct __sk_buff *skb, const struct datagram4_key *
 /* Sends a fragment of the datagram that is held through the program again, behind the packet that the program is at. */
 static long release_step(__u32 turn, struct hold_turn *t)
 {
-	__u32 index = held_set(t->key) * HELD_WAYS + turn;
+	__u32 index = held_set(&t->key) * HELD_WAYS + turn;
 	struct held_entry *h = bpf_map_lookup_elem(&fo_held, &index);
 
 	if (!h)
 		return 1;
-	if (READ_ONCE(h->state) != HELD_FULL || !held_is_of(h, t->key) || (t->offset && h->offset > t->offset) ||
+	if (READ_ONCE(h->state) != HELD_FULL || !held_is_of(h, &t->key) || (t->offset && h->offset > t->offset) ||
 	    __sync_val_compare_and_swap((__u32 *)&h->state, HELD_FULL, HELD_BUSY) != HELD_FULL)
 		return 0;
 	if (held_is_fresh(h, t->now) && held_restore(t->skb, h))
@@ -259,14 +256,12 @@ static long release_step(__u32 turn, struct hold_turn *t)
 __noinline int fragment_release(struct __sk_buff *skb, const struct datagram4_key *datagram, __u32 offset)
 {
 	struct hold_turn turn = { .skb = skb, .now = fragment_now(), .offset = offset };
-	struct datagram4_key key;
 	__u32 index = 0;
 	struct held_entry *first = bpf_map_lookup_elem(&fo_first, &index);
 
 	if (!datagram || !first || !held_save(skb, first))
 		return 0;
-	key = *datagram;
-	turn.key = &key;
+	turn.key = *datagram;
 	bpf_loop(HELD_WAYS, release_step, &turn, 0);
 	return held_restore(skb, first);
 }

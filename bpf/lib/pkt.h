@@ -68,6 +68,19 @@ static __always_inline void *pkt_at(struct __sk_buff *skb, __u32 offset, __u32 l
 	return at;
 }
 
+/* Of the maps that take whole packets. A power of two, for pkt_size(). */
+#define PKT_COPY 2048
+
+/*
+ * A length of 1 to PKT_COPY as it is, and any other as one of these: older verifiers do not see that what is not 0 is at least 1.
+ */
+static __always_inline __u32 pkt_size(__u32 len)
+{
+	len -= 1;
+	asm volatile("" : "+r"(len));
+	return (len & (PKT_COPY - 1)) + 1;
+}
+
 /* Makes the first len octets readable in place, or as many as there are. */
 static __always_inline void pkt_pull(struct __sk_buff *skb, __u32 len)
 {
@@ -157,28 +170,37 @@ static __always_inline bool addr4_is_martian(__be32 addr)
 	return first == 0 || first == 127 || first >= 224;
 }
 
-/* Is there a source route among the options (RFC 7126 section 4.3)? Malformed options count as one. */
-static __always_inline bool pkt_is_source_routed(const struct pkt *p)
+struct option_walk {
+	struct __sk_buff *skb;
+	__u32 at; /* offset of the next option */
+	__u32 end;
+	bool source_routed;
+};
+
+/* One option. Malformed ones count as a source route. */
+static long option_step(__attribute__((unused)) __u32 turn, struct option_walk *w)
 {
-	__u32 at = PKT_L3 + sizeof(struct iphdr);
+	__u8 option[2] = {};
 
-	for (int i = 0; i < 40 && at < p->l4; i++) {
-		__u8 *option = pkt_at(p->skb, at, 1), *length;
-
-		if (!option || *option == IPOPT_LSRR || *option == IPOPT_SSRR)
-			return true;
-		if (*option == IPOPT_END)
-			return false;
-		if (*option == IPOPT_NOOP) {
-			at++;
-			continue;
-		}
-		length = pkt_at(p->skb, at + 1, 1);
-		if (!length || *length < 2)
-			return true;
-		at += *length;
+	if (w->at >= w->end || bpf_skb_load_bytes(w->skb, w->at, &option[0], 1) || option[0] == IPOPT_END)
+		return 1;
+	if (option[0] == IPOPT_NOOP) {
+		w->at++;
+		return 0;
 	}
-	return false;
+	w->source_routed = option[0] == (__u8)IPOPT_LSRR || option[0] == (__u8)IPOPT_SSRR ||
+			   bpf_skb_load_bytes(w->skb, w->at + 1, &option[1], 1) || option[1] < 2;
+	w->at += option[1];
+	return w->source_routed;
+}
+
+/* Is there a source route among the options before offset end (RFC 7126 section 4.3)? */
+static __always_inline bool pkt_is_source_routed(struct __sk_buff *skb, __u32 end)
+{
+	struct option_walk walk = { .skb = skb, .at = PKT_L3 + sizeof(struct iphdr), .end = end };
+
+	bpf_loop(40, option_step, &walk, 0);
+	return walk.source_routed;
 }
 
 /*
@@ -202,7 +224,7 @@ __noinline int pkt_judge(struct __sk_buff *skb)
 	}
 	p.l4 = PKT_L3 + ip->ihl * 4;
 	pkt_pull(skb, p.l4);
-	if (pkt_is_source_routed(&p))
+	if (pkt_is_source_routed(skb, p.l4))
 		return DROP_SOURCE_ROUTE;
 	if (pkt_sum(&p, PKT_L3, (p.l4 - PKT_L3) / 4) != 0xffff)
 		return DROP_CHECKSUM;
