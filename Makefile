@@ -31,7 +31,7 @@ TESTFLAGS ?=
 # What is tested.
 PACKAGES ?= ./...
 
-.PHONY: help build generate generate-check fmt fmt-check lint test test-kernels conformance demo install clean need-go need-root setup-test setup-generate setup-kernels
+.PHONY: help build generate generate-check fmt fmt-check lint test test-kernels conformance mutants demo install clean need-go need-root setup-test setup-generate setup-kernels
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ test-kernels: setup-kernels build ## boot Debian's 6.1 and 6.12 kernels in QEMU 
 
 conformance: need-go need-root setup-test ## check every row of docs/conformance.md for flyover and for Linux, and write it
 	CONFORMANCE_UPDATE=1 go test -count=1 -timeout 15m $(TESTFLAGS) ./test/conformance
+
+mutants: need-go need-root setup-generate setup-test ## put faults into the datapath one by one, and see the tests notice
+	test/mutants.sh
 
 demo: need-root setup-test build ## show flyover at work in a throw-away host (as root)
 	@FLYOVER=$(CURDIR)/bin/flyover test/demo.sh

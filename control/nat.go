@@ -25,8 +25,8 @@ var (
 	ErrUnknownEndpoint = errors.New("no such endpoint with datapath: ebpf (see `flyover status`)")
 )
 
-// SessionStatus is one element of `flyover nat sessions -o json`. The fields and their JSON names are stable. Ports are in the order
-// of the host; an ICMP query has its identifier as inside and outside port, and 0 as remote port.
+// SessionStatus is one element of `flyover nat sessions -o json`. The fields and their JSON names are stable. Ports are in the
+// order of the host; an ICMP query has its identifier as inside and outside port, and 0 as remote port.
 type SessionStatus struct {
 	// Protocol is tcp, udp or icmp.
 	Protocol      string     `json:"protocol"`
@@ -76,8 +76,8 @@ func (r Remotes) have(remote netip.AddrPort) bool {
 	return (r.Prefix == netip.Prefix{} || r.Prefix.Contains(remote.Addr())) && (r.Port == 0 || r.Port == remote.Port())
 }
 
-// TranslationSessions calls visit for each live session, in no order, with as little memory for a million as for one. Endpoint is the
-// namespace, host interface or address of an endpoint, or empty for all.
+// TranslationSessions calls visit for each live session, in no order, with as little memory for a million as for one. Endpoint is
+// the namespace, host interface or address of an endpoint, or empty for all.
 func (h Host) TranslationSessions(endpoint string, remotes Remotes, visit func(SessionStatus) error) error {
 	in, err := lookInside(endpoint)
 	if err != nil {

@@ -10,12 +10,13 @@ import (
 	"flyover/bpf"
 )
 
-// Flush ends the sessions of the inside addresses that concerned says yes to, and returns how many of them were live. What they hold
-// is given back: outside ports, mappings, and their part in the endpoints' usage. Packets may pass meanwhile: their flows begin anew.
+// Flush ends the sessions of the inside addresses that concerned says yes to, and returns how many of them were live. What they
+// hold is given back: outside ports, mappings, and their part in the endpoints' usage. Packets may pass meanwhile: their flows
+// begin anew.
 //
-// It does as session4_end() of lib/session.h does, and so leaves the entries of the sessions, dead, to their tokens in fo_expiry. What
-// that does in one instruction takes a read and a write here. An entry that a packet changes in between, microseconds, is wrong by
-// that change: at worst a new session of the same inside port ends early, or a count is off by one.
+// It does as session4_end() of lib/session.h does, and so leaves the entries of the sessions, dead, to their tokens in fo_expiry.
+// What that does in one instruction takes a read and a write here. An entry that a packet changes in between, microseconds, is
+// wrong by that change: at worst a new session of the same inside port ends early, or a count is off by one.
 func (p Pins) Flush(ctx context.Context, concerned func(netip.Addr) bool) (live int, err error) {
 	f, err := p.openFlush()
 	if err != nil {
@@ -141,8 +142,8 @@ func (f *flush) putMapping(k bpf.DatapathSession4Key, e bpf.DatapathSession4Entr
 	return last, err
 }
 
-// refund is what endpoints are to get back of their usage. It is summed up, since each write to the table may lose what the programs
-// count at that moment.
+// refund is what endpoints are to get back of their usage. It is summed up, since each write to the table may lose what the
+// programs count at that moment.
 type refund struct {
 	table *usageTable
 	due   map[uint32]Usage

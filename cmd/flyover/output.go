@@ -17,16 +17,28 @@ func (o *output) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&o.format, "output", "o", "text", "text or json")
 }
 
-// print writes document as JSON, or calls text.
-func (o *output) print(w io.Writer, document any, text func()) error {
+// isJSON says which of the two formats it is.
+func (o *output) isJSON() (bool, error) {
 	switch o.format {
 	case "text":
+		return false, nil
+	case "json":
+		return true, nil
+	}
+	return false, usageError{fmt.Errorf("output format %q is unknown: give text or json", o.format)}
+}
+
+// print writes document as JSON, or calls text.
+func (o *output) print(w io.Writer, document any, text func()) error {
+	isJSON, err := o.isJSON()
+	if err != nil {
+		return err
+	}
+	if !isJSON {
 		text()
 		return nil
-	case "json":
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(document)
 	}
-	return usageError{fmt.Errorf("output format %q is unknown: give text or json", o.format)}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(document)
 }

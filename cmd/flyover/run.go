@@ -89,7 +89,7 @@ Exit status: 0 done, 1 failed (the host is as before), 2 wrong usage or configur
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see `%s --help`)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newUp(), newDown(), newPlan(), newStatus(), newLab(), newVersion())
+	root.AddCommand(newUp(), newDown(), newPlan(), newStatus(), newNAT(), newLab(), newVersion())
 	for _, c := range root.Commands() {
 		if !c.HasSubCommands() { // those check their own
 			checkArgs(c)

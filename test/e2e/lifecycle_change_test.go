@@ -40,7 +40,7 @@ func TestChangedFileAppliesTheDifference(t *testing.T) {
 					file := configFile(t, step.config)
 					plan := flyover(t, "plan", "-f", file)
 					did := flyover(t, "up", "-f", file)
-					golden(t, step.name, strings.ReplaceAll(did, hook, "HOOK"))
+					golden(t, "lifecycle_"+step.name, strings.ReplaceAll(did, hook, "HOOK"))
 					if !strings.HasPrefix(did, plan) {
 						t.Errorf("%s: plan said\n%sup did\n%s", step.name, plan, did)
 					}
@@ -71,7 +71,7 @@ func TestNewEndpointIsReached(t *testing.T) {
 // golden compares with testdata/NAME.golden, and writes it anew if E2E_UPDATE is set.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
-	file := filepath.Join("testdata", "lifecycle_"+name+".golden")
+	file := filepath.Join("testdata", name+".golden")
 	if os.Getenv("E2E_UPDATE") != "" {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)

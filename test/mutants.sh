@@ -1,0 +1,101 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# mutants.sh [NAME...] - does anything notice when the translation is wrong? Makes one small fault after the other in a copy of the C
+# sources, compiles, and runs the PROG_RUN tests, which have to fail. Fewer than 90 in 100 noticed is a failure.
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+# Where the compiled datapath is is no business of others.
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+cp -r . "$work/tree"
+cd "$work/tree"
+
+# name | file in bpf/lib | Perl substitution, which has to change the file
+list() {
+	cat <<-'END'
+		live for ever            | life.h       | s/<= \(__s32\)\(session_timeout/>= (__s32)(session_timeout/
+		claimed is live          | life.h       | s/life\.state > SESSION_CLAIMED && session_is_within/life.state >= SESSION_CLAIMED && session_is_within/
+		half closed is closing   | life.h       | s/state <= SESSION_FIN_IN\)/state < SESSION_FIN_OUT)/
+		no hold                  | life.h       | s/port_hold = 120/port_hold = 0/
+		share of the dead        | life.h       | s/if \(!count\)/if (count == 77)/
+		last share stays         | life.h       | s/__sync_fetch_and_sub\(sessions, 1\) == 1/__sync_fetch_and_sub(sessions, 1) == 0/
+		any RST closes           | tcp.h        | s/if \(t->seq == t->mark\)\n\t\treturn SESSION_CLOSED;/if (t->seq != 0)\n\t\treturn SESSION_CLOSED;/
+		far RST counts           | tcp.h        | s/return t->seq - t->mark < TCP_AHEAD &&/return/
+		any answer to SYN        | tcp.h        | s/\(t->flags & TCP_ACK\) && t->ack == t->mark/(t->flags & TCP_ACK)/
+		mark goes back           | tcp.h        | s/\(__s32\)\(t->ack - t->mark\) > 0 \? t->ack : t->mark/t->ack/
+		mark of SYN ACK          | tcp.h        | s/to == SESSION_ESTABLISHED \? t->seq \+ 1/to == SESSION_ESTABLISHED ? t->seq/
+		SYN does not open again  | tcp.h        | s/return state >= SESSION_FIN_OUT && !\(flags & TCP_ACK\)/return state > SESSION_CLOSED && !(flags & TCP_ACK)/
+		FIN alone closes         | tcp.h        | s/if \(state == SESSION_FIN_OUT\)\n\t\t\treturn SESSION_LAST_OUT/if (state == SESSION_ESTABLISHED)\n\t\t\treturn SESSION_LAST_OUT/
+		RST refreshes            | session.h    | s/endpoint && !\(p->tcp_flags & TCP_RST\)/endpoint/
+		replies refresh          | session.h    | s/\(refreshes \|\| becomes\.state != was\.state\)/true/
+		shares are kept          | session.h    | s/if \(life\.state != SESSION_DEAD\)\n\t\tsession4_release/if (0)\n\t\tsession4_release/
+		usage is kept            | session.h    | s/\tusage_drop_session\(s->endpoint\);\n//
+		no token goes back       | session.h    | s/\t\tbpf_map_push_elem\(&fo_expiry, &key, 0\);\n//
+		no life published        | session.h    | s/\tsession_life_store\(&r->life, life\);\n//
+		remote port ignored      | session.h    | s/s->flags & SESSION_MAPPED \? 0 : key->remote_port/0/
+		mapping shared by all    | reply.h      | s/return r && reply4_belongs\(.*?\) && share_get/return r && share_get/s
+		swapped ports            | reply.h      | s/icmp \? p->sport : p->dport/icmp ? p->dport : p->sport/
+		host socket's port       | port.h       | s/\|\| port_is_host_socket\(skb, &f->key\)//
+		first port only          | port.h       | s/bpf_htons\(wanted\)/bpf_htons(f->first)/
+		one port too few         | port.h       | s/span = f->last - f->first \+ 1, wanted/span = f->last - f->first, wanted/
+		stride of even steps     | port.h       | s/\(f->at >> 16\) \| 1/(f->at >> 16) \& ~1/
+		over is not vacated      | port.h       | s/if \(!session_is_over\(session_life_load\(&r->life\)/if (1 || !session_is_over(session_life_load(&r->life)/
+		no limit of sessions     | usage.h      | s/READ_ONCE\(u->sessions\) >= ep->sessions_max/0/
+		no limit of rate         | usage.h      | s/if \(level < 1000\)/if (level < 0)/
+		no limit of mappings     | masquerade.h | s/READ_ONCE\(u->mappings\) >= ep->mappings_max/0/
+		mapping not counted      | masquerade.h | s/\tif \(u\)\n\t\t__sync_fetch_and_add\(&u->mappings, 1\);\n//
+		stale next hop           | masquerade.h | s/\taddr4_store\(s->next_hop, req->next_hop\);\n//
+		TTL not decremented      | translate.h  | s/ip->ttl -= hops;/;/
+		TTL checksum             | translate.h  | s/bpf_htons\(\(__u16\)\(ip->ttl - hops\) << 8\)/bpf_htons((__u16)ip->ttl << 8)/
+		address checksum         | translate.h  | s/\tip->check = csum_replace32\(ip->check, old, addr\);\n//
+		port checksum            | translate.h  | s/if \(old_port != new_port\)/if (0)/
+		pseudo header            | translate.h  | s/BPF_F_PSEUDO_HDR \| //
+		UDP sum of zero          | translate.h  | s/p->proto == IPPROTO_UDP \? BPF_F_MARK_MANGLED_0 : 0/0/
+		identification checksum  | translate.h  | s/\tip->check = csum_replace16\(ip->check, ip->id, id\);\n//
+		quote not translated     | icmp.h       | s/\t\*old = port;\n//
+		quote's checksum         | icmp.h       | s/csum_replace16\(icmp->checksum, \*old, port\)/icmp->checksum/
+		wrong ICMP sum passes    | icmp.h       | s/!icmp_is_whole\(skb, l4, end\) \|\| //
+		source guard             | endpoint.h   | s/p->src != addr4_load\(ep->addr4\)/0/
+		source MAC guard         | endpoint.h   | s/!mac_equal\(p->source, ep->mac\)/0/
+		overlap passes           | fragment.h   | s/d->state = DATAGRAM_REFUSED;\n\t\treturn DROP_FRAGMENT;/return REASON_NONE;/
+		same identification      | fragment.h   | s/turn \* 40503 \+ port_secret/port_secret/
+		fragments not held       | fragment.h   | s/return turn\.done \? REASON_NONE : DROP_FRAGMENT/return DROP_FRAGMENT/
+		header checksum          | pkt.h        | s/== 0xffff \? REASON_NONE : DROP_CHECKSUM/== 0xffff ? REASON_NONE : REASON_NONE/
+		martians                 | pkt.h        | s/first == 0 \|\| first == 127 \|\| first >= 224/first == 0/
+		strangers come in        | forward.h    | s/owner->mapped && tcp_begins/tcp_begins/
+		SYN is answered          | forward.h    | s/return DROP_UNSOLICITED;\n\treturn forward_unasked/return PASS_NO_SESSION;\n\treturn forward_unasked/
+		any endpoint's reply     | forward.h    | s/addr4_load\(\(\*ep\)->addr4\) != inside/0/
+	END
+}
+
+trim() { sed 's/^[[:space:]]*//; s/[[:space:]]*$//' <<<"$1"; }
+
+noticed=0 all=0 missed=()
+while IFS='|' read -r name file change; do
+	name="$(trim "$name")" file="bpf/lib/$(trim "$file")" change="$(trim "$change")"
+	if [ $# -gt 0 ] && ! printf '%s\n' "$@" | grep -qxF "$name"; then continue; fi
+	cp "$file" "$work/original"
+	perl -0pi -e "$change" "$file"
+	if cmp -s "$file" "$work/original"; then
+		echo "mutants: $name: nothing to change in $file" >&2
+		exit 1
+	fi
+	if ! go generate ./bpf >"$work/log" 2>&1; then
+		echo "mutants: $name does not compile:" >&2
+		cat "$work/log" >&2
+		exit 1
+	fi
+	all=$((all + 1))
+	if go test -count=1 -failfast -timeout 3m ./test/prog >"$work/log" 2>&1; then
+		missed+=("$name")
+		echo "MISSED   $name"
+	else
+		noticed=$((noticed + 1))
+		echo "noticed  $name: $(grep -m 1 -oE -e '--- FAIL: [A-Za-z0-9_/]+|load: .{0,60}' "$work/log")"
+	fi
+	cp "$work/original" "$file"
+done < <(list)
+echo "$noticed of $all noticed"
+[ $((noticed * 100)) -ge $((all * 90)) ]
