@@ -44,7 +44,7 @@ list() {
 		over is not vacated      | port.h       | s/if \(!session_is_over\(session_life_load\(&r->life\)/if (1 || !session_is_over(session_life_load(&r->life)/
 		no limit of sessions     | usage.h      | s/READ_ONCE\(u->sessions\) >= ep->sessions_max/0/
 		no limit of rate         | usage.h      | s/if \(level < 1000\)/if (level < 0)/
-		no limit of mappings     | masquerade.h | s/READ_ONCE\(u->mappings\) >= ep->mappings_max/0/
+		no limit of mappings     | masquerade.h | s/READ_ONCE\(u->mappings\) >= ep->mappings_max/0/g
 		mapping not counted      | masquerade.h | s/\tif \(u\)\n\t\t__sync_fetch_and_add\(&u->mappings, 1\);\n//
 		stale next hop           | masquerade.h | s/\taddr4_store\(s->next_hop, req->next_hop\);\n//
 		TTL not decremented      | translate.h  | s/ip->ttl -= hops;/;/

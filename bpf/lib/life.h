@@ -56,11 +56,15 @@ static __always_inline bool session_is_live(struct session_life life, __u8 proto
 	return life.state > SESSION_CLAIMED && session_is_within(life, proto, now, 0);
 }
 
+/* With a hold time: something has run out, so that what has closed properly goes at once, without its last seconds. */
+#define SESSION_PRESSED (1U << 31)
+
 /* May the entry go to others? Not the opposite of live: a claimed entry is neither, nor is one in its hold time. */
 static __always_inline bool session_is_over(struct session_life life, __u8 proto, __u32 now, __u32 hold)
 {
-	if (life.state == SESSION_CLOSED)
-		hold = 0; /* proven: its port is free at once */
+	if (life.state == SESSION_CLOSED && (hold & SESSION_PRESSED))
+		return true;
+	hold = life.state == SESSION_CLOSED ? 0 : hold & ~SESSION_PRESSED; /* proven: its port need not be kept */
 	return life.state == SESSION_DEAD || (life.state > SESSION_CLAIMED && !session_is_within(life, proto, now, hold));
 }
 

@@ -101,8 +101,11 @@ static __always_inline enum reason masquerade_map(struct __sk_buff *skb, const s
 		mapping4_put(key); /* the share is not the last: the others' is older */
 		return DROP_NO_PORT;
 	}
-	if (ep && u && ep->mappings_max && READ_ONCE(u->mappings) >= ep->mappings_max)
-		return DROP_LIMIT_MAPPINGS;
+	if (ep && u && ep->mappings_max && READ_ONCE(u->mappings) >= ep->mappings_max) {
+		session4_collect_pressed(f->now, 0);
+		if (READ_ONCE(u->mappings) >= ep->mappings_max)
+			return DROP_LIMIT_MAPPINGS;
+	}
 	if (!port_find(skb))
 		return DROP_NO_PORT;
 	fresh.outside_port = f->key.outside_port;

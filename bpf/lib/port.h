@@ -91,7 +91,7 @@ static __always_inline bool port_vacate(const struct reply4_key *key, __u32 now)
 
 	if (!r)
 		return true;
-	if (!session_is_over(session_life_load(&r->life), key->proto, now, port_hold))
+	if (!session_is_over(session_life_load(&r->life), key->proto, now, port_hold | SESSION_PRESSED))
 		return false;
 	addr4_store(owner.inside, addr4_load(r->inside));
 	addr4_store(owner.remote, addr4_load(key->remote));
@@ -100,7 +100,7 @@ static __always_inline bool port_vacate(const struct reply4_key *key, __u32 now)
 	if (!s)
 		return false;
 	life = session_life_load(&s->life);
-	if (life.state <= SESSION_CLAIMED || !session_is_over(life, key->proto, now, port_hold) ||
+	if (life.state <= SESSION_CLAIMED || !session_is_over(life, key->proto, now, port_hold | SESSION_PRESSED) ||
 	    s->outside_port != key->outside_port || !session_seize(&s->life, life, SESSION_DEAD))
 		return false;
 	session4_release(&owner, s);

@@ -251,7 +251,7 @@ static long session4_collect_step(__attribute__((unused)) __u32 turn, struct col
 /* Collects what has been over for hold seconds, when ports, entries or a limit have run out. */
 static __always_inline void session4_collect_pressed(__u32 now, __u32 hold)
 {
-	struct collect_turn turn = { .now = now, .hold = hold };
+	struct collect_turn turn = { .now = now, .hold = hold | SESSION_PRESSED };
 
 	bpf_loop(COLLECT_PRESSED, session4_collect_step, &turn, 0);
 }

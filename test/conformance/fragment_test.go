@@ -193,6 +193,14 @@ func checkSameID(_ *testing.T, h *host) {
 				p.sendOut(first[n])
 				h.inject("ns2", "veth-ns2", second[n])
 			}
+			// The outside cannot tell them apart otherwise; whether it mixes them up is a question of time.
+			ids := map[uint16]bool{}
+			for _, f := range h.atOutside.wait("fragments of both datagrams", 6*(i+1), receivedFragment)[6*i:] {
+				ids[f.IPv4().Id] = true
+			}
+			if len(ids) != len(wanted) {
+				h.Failf("both leave with one identification")
+			}
 			for range wanted {
 				got, from := h.receive(p.server, "datagram of each endpoint")
 				if string(got) != string(wanted[from.String()]) {

@@ -162,3 +162,22 @@ func TestMappingRevived(t *testing.T) {
 		d.checkTokens(t)
 	})
 }
+
+// TestMappingsOfClosed: what has closed properly makes room when something runs out: short connections do not use up the ports.
+func TestMappingsOfClosed(t *testing.T) {
+	rows := []options{
+		{Mapping: independent, Limits: limits{mappings: 3}},
+		{Mapping: independent, Ports: [2]uint16{40000, 40002}},
+		{Mapping: dependent, Ports: [2]uint16{40000, 40002}},
+		{Mapping: dependent, Limits: limits{sessions: 3}},
+	}
+	for _, opts := range rows {
+		d := load(t, opts)
+		for n := range uint16(50) {
+			f := flow{proto: layers.IPProtocolTCP, out: d.sent(1, 1000+n, remotes[0])}
+			d.takeAll(t, &f, append(append([]step{}, handshake...),
+				step{"out", "FIN ACK", finOut}, step{"in", "FIN ACK", lastOut}, step{"out", "ACK", closed}))
+		}
+		d.checkTokens(t)
+	}
+}
