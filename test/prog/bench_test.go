@@ -72,6 +72,7 @@ func loadLoopback(t testing.TB, opts options) *datapath {
 	shared.endpoints[1].ifindex, shared.uplink, shared.uplinkMAC = loopback, loopback, packet.MAC{}
 	d.host = &shared
 	d.fillEndpoint(t, 1)
+	d.fillUplink(t, loopback, outsideAddr)
 	return d
 }
 
@@ -160,7 +161,9 @@ func (d *datapath) translateToItself(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	d.fillUplink(b, link, d.endpoints[1].addr)
+	for _, ifindex := range []uint32{link, loopback} {
+		d.fillUplink(b, ifindex, d.endpoints[1].addr)
+	}
 }
 
 // theUplink is the interface that the route leads to, whatever the loopback stands for.
