@@ -54,7 +54,7 @@ enum reason {
 	DROP_NO_ENDPOINT,    /* the session's endpoint is gone, or its address has another owner */
 	DROP_ROUTE,	     /* the host's route leads to an interface that is no uplink: it would show inside addresses */
 	DROP_NO_UPLINK,	     /* the session's uplink is gone */
-	DROP_UNSOLICITED,    /* from an uplink to an inside address, and no reply */
+	DROP_UNSOLICITED,    /* from an uplink to an inside address, or SYN to a port of the translation, and nobody asked */
 	DROP_NO_PORT,	     /* no free outside port towards this remote */
 	DROP_SESSIONS_FULL,  /* the session table is full of live sessions */
 	DROP_SESSION_RACE,   /* another CPU is making this very session */

@@ -18,7 +18,7 @@ const (
 	maxNamespaceName = 255
 	// RFC 791: every host takes datagrams of 576 bytes; the length field ends at 65535.
 	minMTU, maxMTU = 576, 65535
-	// The session table, 248 bytes of kernel memory each.
+	// The session table, 232 bytes of kernel memory each by its structures.
 	minSessions, maxSessions = 1024, 1 << 22
 	// A token bucket counts thousandths in 32 bits.
 	maxLimit = 1 << 22
