@@ -2,7 +2,7 @@
 
 //go:build ignore
 
-/* datapath.c - the entry points, one for each hook. The packet paths are in lib/forward.h. */
+/* datapath.c - the entry points, one for each hook and one for control. The packet paths are in lib/forward.h. */
 #include "lib/arp.h"
 #include "lib/endpoint.h"
 #include "lib/forward.h"
@@ -10,6 +10,7 @@
 #include "lib/pkt.h"
 #include "lib/reason.h"
 #include "lib/refuse.h"
+#include "lib/session.h"
 #include "lib/uplink.h"
 
 static __always_inline enum reason endpoint_path(struct pkt *p, const struct endpoint_entry *ep)
@@ -88,11 +89,24 @@ int to_uplink(struct __sk_buff *skb)
 {
 	enum reason reason = PASS_TRANSLATED;
 
-	if (forward_was_translated(skb))
+	if (deliver_was_out(skb))
 		skb->tc_index = 0;
 	else
 		reason = uplink_path(skb);
 	return verdict(skb->len, HOOK_TO_UPLINK, reason);
+}
+
+/* What end_sessions is called with. */
+struct end_request {
+	__u8 inside[4]; /* whose sessions are to end; 0.0.0.0: everybody's */
+	__u32 now;	/* seconds of CLOCK_MONOTONIC, which the program cannot read itself */
+};
+
+/* Run by control, on no hook: ends sessions as the datapath itself does, under its traffic. Returns how many were live. */
+SEC("syscall")
+int end_sessions(struct end_request *request)
+{
+	return session4_end_all(addr4_load(request->inside), request->now);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -45,6 +45,12 @@ const (
 	DatapathDatagramStateDATAGRAM_REFUSED    DatapathDatagramState = 3
 )
 
+type DatapathEndRequest struct {
+	_      structs.HostLayout
+	Inside [4]uint8
+	Now    uint32
+}
+
 type DatapathEndpointEntry struct {
 	_             structs.HostLayout
 	Id            uint32
@@ -466,6 +472,7 @@ const (
 	DatapathMapFoTraffic             = "fo_traffic"
 	DatapathMapFoUplinks             = "fo_uplinks"
 	DatapathMapFoUsage               = "fo_usage"
+	DatapathProgEndSessions          = "end_sessions"
 	DatapathProgFromEndpoint         = "from_endpoint"
 	DatapathProgFromUplink           = "from_uplink"
 	DatapathProgToUplink             = "to_uplink"
@@ -521,6 +528,7 @@ type DatapathSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type DatapathProgramSpecs struct {
+	EndSessions  *ebpf.ProgramSpec `ebpf:"end_sessions"`
 	FromEndpoint *ebpf.ProgramSpec `ebpf:"from_endpoint"`
 	FromUplink   *ebpf.ProgramSpec `ebpf:"from_uplink"`
 	ToUplink     *ebpf.ProgramSpec `ebpf:"to_uplink"`
@@ -660,6 +668,7 @@ type DatapathVariables struct {
 //
 // It can be passed to LoadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DatapathPrograms struct {
+	EndSessions  *ebpf.Program `ebpf:"end_sessions"`
 	FromEndpoint *ebpf.Program `ebpf:"from_endpoint"`
 	FromUplink   *ebpf.Program `ebpf:"from_uplink"`
 	ToUplink     *ebpf.Program `ebpf:"to_uplink"`
@@ -667,6 +676,7 @@ type DatapathPrograms struct {
 
 func (p *DatapathPrograms) Close() error {
 	return _DatapathClose(
+		p.EndSessions,
 		p.FromEndpoint,
 		p.FromUplink,
 		p.ToUplink,

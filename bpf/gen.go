@@ -4,4 +4,4 @@
 // committed, so that building flyover needs no clang.
 package bpf
 
-//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -output-stem datapath -type reason -type session_state -type session_flags -type held_state -type datagram_state -type network_flags -type uplink_lookups Datapath datapath.c -- -O2 -g -Wall -Wextra -Werror -Wno-sign-compare -mcpu=v3 -I/usr/include/x86_64-linux-gnu
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -output-stem datapath -type reason -type session_state -type session_flags -type held_state -type datagram_state -type network_flags -type uplink_lookups -type end_request Datapath datapath.c -- -O2 -g -Wall -Wextra -Werror -Wno-sign-compare -mcpu=v3 -I/usr/include/x86_64-linux-gnu

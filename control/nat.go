@@ -3,7 +3,6 @@
 package control
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -133,7 +132,7 @@ func (h Host) PortOwner(protocol string, port uint16) (*OwnerStatus, error) {
 }
 
 // FlushTranslation ends all sessions and with them their mappings, or those of one endpoint, and returns how many were live.
-func (h Host) FlushTranslation(ctx context.Context, endpoint string) (int, error) {
+func (h Host) FlushTranslation(endpoint string) (live int, err error) {
 	store, owned, err := h.open()
 	if err != nil {
 		return 0, err
@@ -143,7 +142,17 @@ func (h Host) FlushTranslation(ctx context.Context, endpoint string) (int, error
 	if err != nil {
 		return 0, err
 	}
-	return in.pins.Flush(ctx, in.chosen)
+	if in.choice == nil {
+		return in.pins.EndAllSessions()
+	}
+	for addr := range in.choice {
+		ended, err := in.pins.EndSessions(addr)
+		live += ended
+		if err != nil {
+			return live, err
+		}
+	}
+	return live, nil
 }
 
 // inside is who is behind the addresses that are translated.

@@ -92,13 +92,11 @@ func (p Pins) Load(build string, sessions uint32) error {
 	if err := p.make(p.Maps(), p.progs()); err != nil {
 		return err
 	}
-	spec, err := specification()
+	spec, err := specification(sessions)
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{bpf.DatapathMapFoSessions4, bpf.DatapathMapFoReplies4, bpf.DatapathMapFoExpiry} {
-		spec.Maps[name].MaxEntries = sessions
-	}
+	delete(spec.Programs, bpf.DatapathProgEndSessions) // see EndSessions
 	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: p.Maps()}})
 	if err != nil {
 		return explainLoad(err)
@@ -107,8 +105,8 @@ func (p Pins) Load(build string, sessions uint32) error {
 	return p.pinPrograms(build, coll)
 }
 
-// specification is the compiled datapath, prepared for this kernel.
-func specification() (*ebpf.CollectionSpec, error) {
+// specification is the compiled datapath, prepared for this kernel and for so many sessions.
+func specification(sessions uint32) (*ebpf.CollectionSpec, error) {
 	spec, err := bpf.LoadDatapath()
 	if err != nil {
 		return nil, fmt.Errorf("read compiled datapath: %w", err)
@@ -116,8 +114,12 @@ func specification() (*ebpf.CollectionSpec, error) {
 	for at, name := range kernelNames {
 		spec.Programs[string(at)].Name = name
 	}
+	spec.Programs[bpf.DatapathProgEndSessions].Name = "fo_end_sessions"
 	for _, name := range mapNames {
 		spec.Maps[name].Pinning = ebpf.PinByName
+	}
+	for _, name := range []string{bpf.DatapathMapFoSessions4, bpf.DatapathMapFoReplies4, bpf.DatapathMapFoExpiry} {
+		spec.Maps[name].MaxEntries = sessions
 	}
 	version, err := features.LinuxVersionCode()
 	if err != nil {

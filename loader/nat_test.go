@@ -3,7 +3,6 @@
 package loader
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -322,7 +321,7 @@ func (tr *translation) addSecond(seen uint32) {
 	tr.add(netip.AddrPortFrom(second, 4001), remoteEnd, 6001, tuple, seen)
 }
 
-func TestFlush(t *testing.T) {
+func TestEndSessions(t *testing.T) {
 	for _, all := range []bool{false, true} {
 		t.Run(fmt.Sprintf("all %v", all), func(t *testing.T) {
 			p, seen := loaded(t, 1024), now(t)
@@ -338,43 +337,15 @@ func TestFlush(t *testing.T) {
 			}
 			before.add(netip.MustParseAddrPort("10.0.0.1:4001"), remoteEnd, 5001, open, seen)
 			before.fill(t, p)
-			ended, err := p.Flush(t.Context(), func(a netip.Addr) bool { return all || a == insideEnd.Addr() })
+			end := p.EndAllSessions
+			if !all {
+				end = func() (int, error) { return p.EndSessions(insideEnd.Addr()) }
+			}
+			ended, err := end()
 			if err != nil || ended != live {
 				t.Errorf("%d sessions ended, want %d; error %v", ended, live, err)
 			}
 			want.compare(t, p)
 		})
 	}
-}
-
-// A flush that is broken off has given back what it ended, and nothing else, and a second one does the rest.
-func TestFlushCanceled(t *testing.T) {
-	p, seen, before := loaded(t, 1024), now(t), newTranslation()
-	for i := range uint16(3) {
-		before.add(insideEnd, netip.AddrPortFrom(remoteEnd.Addr(), 53+i), 5000, mapped, seen)
-	}
-	before.fill(t, p)
-	ctx, cancel := context.WithCancel(t.Context())
-	asked := 0
-	ended, err := p.Flush(ctx, func(netip.Addr) bool {
-		if asked++; asked == 3 {
-			cancel()
-		}
-		return true
-	})
-	if !errors.Is(err, context.Canceled) || ended != 2 {
-		t.Errorf("%d sessions ended, want 2; error %v", ended, err)
-	}
-	left := newTranslation()
-	if err := p.EachSession(func(s Session) error {
-		left.add(s.Inside, s.Remote, s.Outside.Port(), mapped, seen)
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	left.compare(t, p)
-	if ended, err := p.Flush(t.Context(), func(netip.Addr) bool { return true }); err != nil || ended != 1 {
-		t.Errorf("%d sessions ended, want 1; error %v", ended, err)
-	}
-	newTranslation().compare(t, p)
 }

@@ -148,12 +148,21 @@ type clock struct {
 }
 
 func readClock() (clock, error) {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &ts); err != nil {
-		return clock{}, fmt.Errorf("read monotonic clock: %w", err)
+	now, err := readNow()
+	if err != nil {
+		return clock{}, err
 	}
 	t, err := readTimeouts()
-	return clock{timeouts: t, now: uint32(ts.Sec)}, err
+	return clock{timeouts: t, now: now}, err
+}
+
+// readNow is session_now() of lib/life.h.
+func readNow() (uint32, error) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &ts); err != nil {
+		return 0, fmt.Errorf("read monotonic clock: %w", err)
+	}
+	return uint32(ts.Sec), nil
 }
 
 // age is below 0 if a packet came after the clock was read.

@@ -79,31 +79,6 @@ func (t *Table[K, V]) Each(visit func(K, V)) error {
 	return nil
 }
 
-// Take removes key and returns the value that it had; false if there was none.
-func (t *Table[K, V]) Take(key K) (V, bool, error) {
-	var value V
-	err := t.m.LookupAndDelete(key, &value)
-	if errors.Is(err, ebpf.ErrKeyNotExist) {
-		return value, false, nil
-	}
-	if err != nil {
-		return value, false, fmt.Errorf("take %v from map %s: %w", key, t.name, err)
-	}
-	return value, true, nil
-}
-
-// Replace sets the value of a key that is there; false if it is not.
-func (t *Table[K, V]) Replace(key K, value V) (bool, error) {
-	err := t.m.Update(key, value, ebpf.UpdateExist)
-	if errors.Is(err, ebpf.ErrKeyNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("replace %v in map %s: %w", key, t.name, err)
-	}
-	return true, nil
-}
-
 // scanBatch is how many entries Scan asks the kernel for at once, 200 KB of the largest. No bucket of a hash holds as many.
 const scanBatch = 4096
 

@@ -31,7 +31,7 @@ list() {
 		RST refreshes            | session.h    | s/endpoint && !\(p->tcp_flags & TCP_RST\)/endpoint/
 		replies refresh          | session.h    | s/\(refreshes \|\| becomes\.state != was\.state\)/true/
 		shares are kept          | session.h    | s/if \(life\.state != SESSION_DEAD\)\n\t\tsession4_release/if (0)\n\t\tsession4_release/
-		usage is kept            | session.h    | s/\tusage_drop_session\(s->endpoint\);\n//
+		usage is kept            | session.h    | s/\tusage_drop_session\(usage_lookup\(s->endpoint\)\);\n//
 		no token goes back       | session.h    | s/\t\tbpf_map_push_elem\(&fo_expiry, &key, 0\);\n//
 		no life published        | session.h    | s/\tsession_life_store\(&r->life, life\);\n//
 		remote port ignored      | session.h    | s/s->flags & SESSION_MAPPED \? 0 : key->remote_port/0/
@@ -45,7 +45,7 @@ list() {
 		no limit of sessions     | usage.h      | s/READ_ONCE\(u->sessions\) >= ep->sessions_max/0/
 		no limit of rate         | usage.h      | s/if \(level < 1000\)/if (level < 0)/
 		no limit of mappings     | masquerade.h | s/READ_ONCE\(u->mappings\) >= ep->mappings_max/0/g
-		mapping not counted      | masquerade.h | s/\tif \(u\)\n\t\t__sync_fetch_and_add\(&u->mappings, 1\);\n//
+		mapping not counted      | masquerade.h | s/\tusage_add_mapping\(u\);\n//
 		stale next hop           | masquerade.h | s/\taddr4_store\(s->next_hop, req->next_hop\);\n//
 		TTL not decremented      | translate.h  | s/ip->ttl -= hops;/;/
 		TTL checksum             | translate.h  | s/bpf_htons\(\(__u16\)\(ip->ttl - hops\) << 8\)/bpf_htons((__u16)ip->ttl << 8)/
@@ -65,8 +65,8 @@ list() {
 		header checksum          | pkt.h        | s/== 0xffff \? REASON_NONE : DROP_CHECKSUM/== 0xffff ? REASON_NONE : REASON_NONE/
 		martians                 | pkt.h        | s/first == 0 \|\| first == 127 \|\| first >= 224/first == 0/
 		strangers come in        | forward.h    | s/owner->mapped && tcp_begins/tcp_begins/
-		SYN is answered          | forward.h    | s/return DROP_UNSOLICITED;\n\treturn forward_unasked/return PASS_NO_SESSION;\n\treturn forward_unasked/
-		any endpoint's reply     | forward.h    | s/addr4_load\(\(\*ep\)->addr4\) != inside/0/
+		SYN is answered          | forward.h    | s/return DROP_UNSOLICITED;\n\treturn deliver_unasked/return PASS_NO_SESSION;\n\treturn deliver_unasked/
+		any endpoint's reply     | deliver.h    | s/addr4_load\(\(\*ep\)->addr4\) != inside/0/
 	END
 }
 

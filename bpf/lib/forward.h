@@ -3,10 +3,11 @@
 #ifndef FLYOVER_FORWARD_H
 #define FLYOVER_FORWARD_H
 
+#include "datagram.h"
+#include "deliver.h"
 #include "endpoint.h"
 #include "exempt.h"
 #include "fdb.h"
-#include "fragment.h"
 #include "icmp.h"
 #include "kernel.h"
 #include "masquerade.h"
@@ -17,17 +18,6 @@
 #include "session.h"
 #include "translate.h"
 #include "uplink.h"
-
-/*
- * skb->tc_index of a packet that from_endpoint has translated, for to_uplink on its way out. It counts only on a packet that came
- * in by an endpoint, where from_endpoint clears what a namespace may have put there.
- */
-#define FORWARD_TRANSLATED 0xf10e
-
-static __always_inline bool forward_was_translated(const struct __sk_buff *skb)
-{
-	return skb->tc_index == FORWARD_TRANSLATED && endpoint_lookup(skb->ingress_ifindex);
-}
 
 /* A frame for another MAC of the network. */
 static __always_inline enum reason forward_frame(struct pkt *p, const struct endpoint_entry *ep)
@@ -58,25 +48,6 @@ static __always_inline enum reason forward_routable(struct pkt *p)
 	return reason;
 }
 
-/*
- * May the stack have a packet of a masqueraded network? It would send it out of any interface that the host has a route by, and
- * only uplinks have to_uplink on them. Other networks of the host are inside too.
- */
-static __always_inline enum reason forward_by_stack(struct pkt *p, __u32 bridge, enum reason reason)
-{
-	struct route route = uplink_route(p, bridge, 0);
-
-	if (!route.ifindex || uplink_lookup(route.ifindex))
-		return reason;
-	return uplink_inside(p->dst) ? PASS_ROUTE : DROP_ROUTE;
-}
-
-/* Does the session lead back in, by an outside port (RFC 4787 section 6)? */
-static __always_inline bool forward_is_hairpin(const struct pkt *p, const struct session4_entry *s)
-{
-	return addr4_load(s->outside) == p->dst;
-}
-
 /* The uplink whose address the packet is for, if the port there stands for an inside. */
 static __always_inline struct route forward_hairpin_route(const struct pkt *p)
 {
@@ -97,7 +68,7 @@ static __always_inline enum reason forward_session(struct pkt *p, __u32 network,
 	bool stale = false;
 
 	*s = masquerade_find(p, &key, p->skb->ifindex, &stale);
-	if (*s && (!stale || forward_is_hairpin(p, *s)))
+	if (*s && (!stale || session4_is_hairpin(p, *s)))
 		return REASON_NONE;
 	route = uplink_route(p, net->bridge, 0);
 	if (*s && masquerade_refresh(p, &key, *s, net, route))
@@ -158,56 +129,6 @@ static __always_inline bool forward_is_wanted(struct pkt *p, const struct reply4
 	return owner->mapped && tcp_begins(p->tcp_flags) == SESSION_OPENING && session_is_live(owner->life, p->proto, now);
 }
 
-/* The owner of a reply, or why there is none: an address that went to another endpoint does not take its sessions along. */
-static __always_inline enum reason forward_owner(__u32 ifindex, __be32 inside, struct endpoint_entry **ep,
-						 struct network_entry **net)
-{
-	*ep = endpoint_lookup(ifindex);
-	if (!*ep || addr4_load((*ep)->addr4) != inside)
-		return DROP_NO_ENDPOINT;
-	*net = network_lookup((*ep)->network);
-	return *net ? REASON_NONE : DROP_NO_ENDPOINT;
-}
-
-/* Is the session the host's own, from its address on the network? */
-static __always_inline bool forward_is_gateway(__u32 ifindex, __be32 inside)
-{
-	struct subnet_entry *subnet = uplink_inside(inside);
-	struct network_entry *net = subnet ? network_lookup(subnet->network) : NULL;
-
-	return net && net->bridge == ifindex && addr4_load(net->gateway4) == inside;
-}
-
-/* The last step inwards: the frame gets the network's addresses and goes into the endpoint. */
-static __always_inline enum reason forward_into(struct pkt *p, const struct endpoint_entry *ep, const struct network_entry *net,
-						__u32 ifindex)
-{
-	struct ethhdr *eth = pkt_at(p->skb, 0, sizeof(*eth));
-
-	if (!eth)
-		return DROP_MALFORMED;
-	mac_copy(eth->h_dest, ep->mac);
-	mac_copy(eth->h_source, net->gateway_mac);
-	fdb_deliver(p->skb, ifindex, ep->id);
-	return REASON_NONE;
-}
-
-/*
- * What belongs to no session is the host's, unless it is meant for an inside address: that comes in as a reply, or from where the
- * network is not translated, or not at all.
- * Nor does an inside address come from there: the stack would send its packets out again as an endpoint's.
- */
-static __always_inline enum reason forward_unasked(const struct pkt *p, enum reason reason)
-{
-	struct subnet_entry *inside = uplink_inside(p->dst);
-
-	if (uplink_inside(p->src))
-		return DROP_SOURCE_IPV4;
-	if (!inside)
-		return reason;
-	return exempt_has(inside->network, p->src) ? PASS_ROUTED : DROP_UNSOLICITED;
-}
-
 /*
  * What belongs to no session, with ports. A SYN to the ports of the translation is not answered: its connection may be opened from
  * inside at the same moment (RFC 5382 REQ-4). The host's own sockets there get theirs.
@@ -222,25 +143,7 @@ static __always_inline enum reason forward_unknown(struct pkt *p)
 	    p->dst == addr4_load(up->source4) && port >= up->port_first && port <= up->port_last &&
 	    !port_is_host_socket(p->skb, &key))
 		return DROP_UNSOLICITED;
-	return forward_unasked(p, PASS_NO_SESSION);
-}
-
-/*
- * Notes what becomes of the datagram from outside whose first fragment this is. 0: the packet is lost. What has to do with fragments
- * is in global functions that parse the packet anew, to have stacks of their own.
- */
-__noinline int forward_note_in(struct __sk_buff *skb, __u32 uplink, enum datagram_state state, __be32 inside, __u32 ifindex)
-{
-	struct datagram4_entry d = { .state = state, .ifindex = ifindex };
-	struct datagram4_key key;
-	struct pkt p;
-
-	if (pkt_parse(&p, skb) || p.ethertype != bpf_htons(ETH_P_IP))
-		return 0;
-	key = datagram4_key_of(&p, uplink);
-	d.next = p.end - p.l4;
-	addr4_store(d.addr, inside);
-	return fragment_begin(skb, &key, &d);
+	return deliver_unasked(p, PASS_NO_SESSION);
 }
 
 /*
@@ -257,8 +160,8 @@ static __always_inline enum reason forward_reply(struct pkt *p, __u32 uplink, bo
 
 	if (!forward_owner_of(uplink, &key, &owner) || !forward_is_wanted(p, &owner))
 		return REASON_NONE;
-	reason = forward_owner(owner.endpoint, owner.inside, &ep, &net);
-	if (reason && !forward_is_gateway(owner.endpoint, owner.inside))
+	reason = deliver_owner(owner.endpoint, owner.inside, &ep, &net);
+	if (reason && !deliver_is_gateway(owner.endpoint, owner.inside))
 		return reason;
 	if (reason)
 		slow = PASS_HOST;
@@ -266,12 +169,12 @@ static __always_inline enum reason forward_reply(struct pkt *p, __u32 uplink, bo
 		slow = PASS_TTL;
 	else if (!pkt_fits(p, net->mtu))
 		slow = PASS_MTU;
-	if (fragment && !forward_note_in(p->skb, uplink, DATAGRAM_TRANSLATED, owner.inside, owner.endpoint))
+	if (fragment && !datagram_note_in(p->skb, uplink, DATAGRAM_TRANSLATED, owner.inside, owner.endpoint))
 		return DROP_FRAGMENT;
 	reason = translate(p, TRANSLATE_DESTINATION, owner.inside, owner.inside_port, slow ? 0 : 1);
 	if (reason || slow)
 		return reason ? reason : slow;
-	reason = forward_into(p, ep, net, owner.endpoint);
+	reason = deliver_in(p, ep, net, owner.endpoint);
 	return reason ? reason : FORWARD_INSIDE;
 }
 
@@ -298,8 +201,8 @@ __noinline int forward_hairpin(struct __sk_buff *skb, __u32 uplink)
 /* A packet whose session is known: translated and on its way; id is the new identification of a fragment. */
 static __always_inline enum reason forward_translated(struct pkt *p, const struct session4_entry *s, __be16 id)
 {
-	struct bpf_redir_neigh next = { .nh_family = AF_INET, .ipv4_nh = addr4_load(s->next_hop) };
-	bool hairpin = forward_is_hairpin(p, s);
+	bool hairpin = session4_is_hairpin(p, s);
+	__be32 next_hop = addr4_load(s->next_hop);
 	__u32 uplink = s->uplink;
 	enum reason reason;
 
@@ -312,108 +215,7 @@ static __always_inline enum reason forward_translated(struct pkt *p, const struc
 		return reason;
 	if (hairpin)
 		return forward_hairpin(p->skb, uplink);
-	p->skb->tc_index = FORWARD_TRANSLATED;
-	bpf_redirect_neigh(uplink, &next, sizeof(next), 0);
-	return FORWARD_OUTSIDE;
-}
-
-/*
- * Notes what becomes of the datagram from inside whose first fragment this is: translated by s, or, if the reason for which it is not
- * is a drop, the same. The new identification, or -1: the packet is lost. What the stack makes of a fragment that was too large for
- * the uplink belongs to that one's datagram.
- */
-__noinline int forward_note_out(struct __sk_buff *skb, const struct session4_entry *s, __u32 reason, bool by_stack)
-{
-	struct datagram4_entry d = { .state = DATAGRAM_HOST }, *was;
-	struct datagram4_key key;
-	struct pkt p;
-
-	if (pkt_parse(&p, skb) || p.ethertype != bpf_htons(ETH_P_IP))
-		return -1;
-	key = datagram4_key_of(&p, 0);
-	d.next = p.end - p.l4;
-	was = by_stack ? datagram4_lookup(&key) : NULL;
-	if (was && was->state == DATAGRAM_TRANSLATED && was->next > d.next)
-		return was->id;
-	if (reason >= REASON_DROP_FIRST)
-		d.state = DATAGRAM_REFUSED;
-	if (!reason && s) {
-		d.state = DATAGRAM_TRANSLATED;
-		d.ifindex = s->uplink;
-		d.mtu = s->mtu;
-		d.id = datagram_next_id();
-		addr4_store(d.addr, addr4_load(s->outside));
-		addr4_store(d.next_hop, addr4_load(s->next_hop));
-	}
-	return fragment_begin(skb, &key, &d) ? d.id : -1;
-}
-
-/* forward_note_out() for the packet at hand: DROP_FRAGMENT if it is lost, or for an outside port of ours, where nothing is put together. */
-static __always_inline enum reason forward_first_out(struct pkt *p, const struct session4_entry *s, enum reason reason,
-						     bool by_stack, __be16 *id)
-{
-	int noted;
-
-	asm volatile("" : "+r"(s)); /* older verifiers do not follow what the reason says of it */
-	if (!reason && s && forward_is_hairpin(p, s))
-		reason = DROP_FRAGMENT;
-	noted = forward_note_out(p->skb, s, reason, by_stack);
-	if (noted < 0)
-		return DROP_FRAGMENT;
-	*id = noted;
-	return reason;
-}
-
-/* Does it carry octets of the transport header that only the first fragment may (RFC 3128)? They would replace what was judged. */
-static __always_inline bool forward_overwrites(const struct pkt *p)
-{
-	return p->proto == IPPROTO_TCP && p->offset < sizeof(struct tcphdr);
-}
-
-static __always_inline __u32 forward_fragment_end(const struct pkt *p)
-{
-	return (p->offset + p->end - p->l4) | (p->last ? FRAGMENT_LAST : 0);
-}
-
-/* A fragment from inside, of the network of the bridge, that is not the first of its datagram. An enum reason. */
-__noinline int forward_later_out(struct __sk_buff *skb, __u32 bridge)
-{
-	struct bpf_redir_neigh next = { .nh_family = AF_INET };
-	struct datagram4_entry *d, fate;
-	struct datagram4_key key;
-	enum reason reason;
-	struct pkt p;
-	int turn;
-
-	if (pkt_parse(&p, skb) || p.ethertype != bpf_htons(ETH_P_IP))
-		return DROP_MALFORMED;
-	if (forward_overwrites(&p))
-		return DROP_FRAGMENT;
-	key = datagram4_key_of(&p, 0);
-	d = datagram4_lookup(&key);
-	if (!d || d->state == DATAGRAM_WAITING)
-		return fragment_hold(skb, &key, p.offset, HOOK_FROM_ENDPOINT);
-	if (d->state == DATAGRAM_REFUSED)
-		return DROP_FRAGMENT;
-	if (d->state == DATAGRAM_HOST)
-		return forward_by_stack(&p, bridge, PASS_FRAGMENT);
-	fate = *d;
-	turn = fragment_turn(skb, &key, p.offset, forward_fragment_end(&p));
-	if (turn < 0)
-		return fragment_hold(skb, &key, p.offset, HOOK_FROM_ENDPOINT);
-	if (turn)
-		return DROP_FRAGMENT;
-	if (p.options || p.ttl <= 1 || !pkt_fits(&p, fate.mtu))
-		return forward_by_stack(&p, bridge, PASS_FRAGMENT);
-	next.ipv4_nh = addr4_load(fate.next_hop);
-	reason = translate_id(&p, fate.id);
-	if (!reason)
-		reason = translate_ip(&p, TRANSLATE_SOURCE, addr4_load(fate.addr), 1);
-	if (reason)
-		return reason;
-	skb->tc_index = FORWARD_TRANSLATED;
-	bpf_redirect_neigh(fate.ifindex, &next, sizeof(next), 0);
-	return FORWARD_OUTSIDE;
+	return deliver_out(p->skb, uplink, next_hop);
 }
 
 /* An ICMP error from outside about a session. */
@@ -427,20 +229,20 @@ static __always_inline enum reason forward_icmp_error(struct pkt *p, __u32 uplin
 	enum reason reason;
 
 	if (!icmp_quote_parse(p, &q) || q.src != p->dst)
-		return forward_unasked(p, PASS_NO_SESSION);
+		return deliver_unasked(p, PASS_NO_SESSION);
 	key = icmp_quote_reply_key(&q);
 	if (!forward_owner_of(uplink, &key, &owner) || !session_is_live(owner.life, key.proto, session_now()))
-		return forward_unasked(p, PASS_NO_SESSION);
+		return deliver_unasked(p, PASS_NO_SESSION);
 	reason = icmp_judge(p->skb, p->l4, p->end, q.l3, q.l4);
 	if (reason)
 		return reason;
-	reason = forward_owner(owner.endpoint, owner.inside, &ep, &net);
+	reason = deliver_owner(owner.endpoint, owner.inside, &ep, &net);
 	if (!reason)
 		reason = icmp_quote_translate(p, &q, TRANSLATE_SOURCE, owner.inside, owner.inside_port);
 	if (!reason)
 		reason = translate_ip(p, TRANSLATE_DESTINATION, owner.inside, p->ttl > 1 ? 1 : 0);
 	if (!reason)
-		reason = forward_into(p, ep, net, owner.endpoint);
+		reason = deliver_in(p, ep, net, owner.endpoint);
 	return reason ? reason : FORWARD_ICMP_IN;
 }
 
@@ -488,7 +290,7 @@ static __always_inline enum reason forward_outside(struct pkt *p, __u32 network,
 	if ((net->flags & NETWORK_EXEMPT) && exempt_has(network, p->dst))
 		return PASS_ROUTED;
 	if (!p->first)
-		return forward_later_out(p->skb, net->bridge);
+		return datagram_later_out(p->skb, net->bridge);
 	reason = forward_routable(p);
 	if (reason == PASS_PROTOCOL && icmp_is_error_packet(p)) {
 		enum reason back = forward_hairpin_error(p->skb);
@@ -499,70 +301,12 @@ static __always_inline enum reason forward_outside(struct pkt *p, __u32 network,
 	if (!reason)
 		reason = forward_session(p, network, net, &s);
 	else if (reason < (enum reason)REASON_DROP_FIRST)
-		reason = forward_by_stack(p, net->bridge, reason);
+		reason = deliver_by_stack(p, net->bridge, reason);
 	if (!reason && !s)
 		reason = DROP_SESSION_RACE;
 	if (p->fragment)
-		reason = forward_first_out(p, s, reason, false, &id);
+		reason = datagram_first_out(p, s, reason, false, &id);
 	return reason || !s ? reason : forward_translated(p, s, id);
-}
-
-/* A fragment from outside that is not the first of its datagram. An enum reason. */
-__noinline int forward_later_in(struct __sk_buff *skb)
-{
-	struct network_entry *net = NULL;
-	struct endpoint_entry *ep = NULL;
-	struct datagram4_entry *d;
-	struct datagram4_key key;
-	enum reason reason;
-	__be32 inside;
-	__u32 ifindex;
-	struct pkt p;
-	int turn;
-
-	if (pkt_parse(&p, skb) || p.ethertype != bpf_htons(ETH_P_IP))
-		return DROP_MALFORMED;
-	key = datagram4_key_of(&p, skb->ifindex);
-	d = datagram4_lookup(&key);
-	if (!d || d->state == DATAGRAM_WAITING)
-		return fragment_hold(skb, &key, p.offset, HOOK_FROM_UPLINK);
-	if (d->state != DATAGRAM_TRANSLATED)
-		return forward_unasked(&p, d->state == DATAGRAM_HOST ? PASS_FRAGMENT : DROP_FRAGMENT);
-	ifindex = d->ifindex;
-	inside = addr4_load(d->addr);
-	turn = fragment_turn(skb, &key, p.offset, forward_fragment_end(&p));
-	if (turn < 0)
-		return fragment_hold(skb, &key, p.offset, HOOK_FROM_UPLINK);
-	if (turn)
-		return DROP_FRAGMENT;
-	reason = forward_owner(ifindex, inside, &ep, &net);
-	if (reason && !forward_is_gateway(ifindex, inside))
-		return reason;
-	if (reason || p.ttl <= 1 || !pkt_fits(&p, net->mtu)) {
-		reason = translate_ip(&p, TRANSLATE_DESTINATION, inside, 0);
-		return reason ? reason : PASS_FRAGMENT;
-	}
-	reason = translate_ip(&p, TRANSLATE_DESTINATION, inside, 1);
-	if (!reason)
-		reason = forward_into(&p, ep, net, ifindex);
-	return reason ? reason : FORWARD_INSIDE;
-}
-
-/* Is the packet for the address that sessions are translated to? Nothing else that comes in by an uplink is put together here. */
-static __always_inline bool forward_is_ours(const struct pkt *p)
-{
-	struct uplink_entry *up = uplink_lookup(p->skb->ifindex);
-
-	return up && p->dst == addr4_load(up->source4);
-}
-
-/* The first fragment from outside of a datagram that is nobody's inside: the others share its fate. */
-static __always_inline enum reason forward_host_fragment(struct pkt *p)
-{
-	enum reason reason = forward_unasked(p, PASS_FRAGMENT);
-	enum datagram_state state = reason == PASS_FRAGMENT ? DATAGRAM_HOST : DATAGRAM_REFUSED;
-
-	return forward_note_in(p->skb, p->skb->ifindex, state, 0, 0) ? reason : DROP_FRAGMENT;
 }
 
 /* A packet from an uplink: a reply, an error, or the host's. */
@@ -573,21 +317,21 @@ static __always_inline enum reason forward_inside(struct pkt *p)
 	reason = pkt_judge(p->skb);
 	if (reason)
 		return reason;
-	if (p->fragment && (!forward_is_ours(p) || uplink_inside(p->src)))
-		return forward_unasked(p, PASS_FRAGMENT);
+	if (p->fragment && (!datagram_is_ours(p) || uplink_inside(p->src)))
+		return deliver_unasked(p, PASS_FRAGMENT);
 	if (!p->first)
-		return forward_later_in(p->skb);
+		return datagram_later_in(p->skb);
 	reason = pkt_parse_l4(p);
 	if (!reason && (p->proto != IPPROTO_ICMP || icmp_is_reply(p->icmp_type))) {
 		reason = forward_reply(p, p->skb->ifindex, p->fragment);
 		if (reason)
 			return reason;
-		return p->fragment ? forward_host_fragment(p) : forward_unknown(p);
+		return p->fragment ? datagram_host(p) : forward_unknown(p);
 	}
 	if (p->fragment)
-		return forward_host_fragment(p);
+		return datagram_host(p);
 	if (reason || !icmp_is_error(p->icmp_type))
-		return forward_unasked(p, PASS_NO_SESSION);
+		return deliver_unasked(p, PASS_NO_SESSION);
 	return forward_icmp_error(p, p->skb->ifindex);
 }
 
@@ -617,26 +361,6 @@ static __always_inline bool forward_came_from(const struct pkt *p, __u32 network
 	return net && (!p->skb->ingress_ifindex || p->skb->ingress_ifindex == net->bridge);
 }
 
-/* A fragment that the stack sends after its first, since it puts them in order. An enum reason. */
-__noinline int forward_slow_later(struct __sk_buff *skb)
-{
-	struct datagram4_entry *d;
-	struct datagram4_key key;
-	enum reason reason;
-	struct pkt p;
-
-	if (pkt_parse(&p, skb) || p.ethertype != bpf_htons(ETH_P_IP))
-		return DROP_MALFORMED;
-	key = datagram4_key_of(&p, 0);
-	d = datagram4_lookup(&key);
-	if (!d || d->state != DATAGRAM_TRANSLATED)
-		return DROP_FRAGMENT;
-	reason = translate_id(&p, d->id);
-	if (!reason)
-		reason = translate_ip(&p, TRANSLATE_SOURCE, addr4_load(d->addr), 0);
-	return reason ? reason : PASS_TO_UPLINK;
-}
-
 /* A packet from inside that the stack has routed to an uplink: translated here, or it does not leave. */
 static __always_inline enum reason forward_slow(struct pkt *p, __u32 network)
 {
@@ -650,7 +374,7 @@ static __always_inline enum reason forward_slow(struct pkt *p, __u32 network)
 	if (exempt_has(network, p->dst))
 		return PASS_ROUTED;
 	if (!p->first)
-		return forward_slow_later(p->skb);
+		return datagram_slow_later(p->skb);
 	reason = pkt_parse_l4(p);
 	if (reason)
 		return reason == PASS_PROTOCOL ? DROP_PROTOCOL : reason;
@@ -666,7 +390,7 @@ static __always_inline enum reason forward_slow(struct pkt *p, __u32 network)
 	if (!s)
 		return DROP_SESSION_RACE;
 	if (p->fragment)
-		reason = forward_first_out(p, s, REASON_NONE, true, &id);
+		reason = datagram_first_out(p, s, REASON_NONE, true, &id);
 	if (!reason && p->fragment)
 		reason = translate_id(p, id);
 	if (!reason)

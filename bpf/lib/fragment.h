@@ -124,7 +124,7 @@ static __always_inline struct datagram4_entry *datagram4_lookup(const struct dat
 }
 
 /* Identifications are given in turn, each once in 65536, in an order that cannot be told from outside. */
-static __always_inline __be16 datagram_next_id(void)
+static __always_inline __be16 fragment_next_id(void)
 {
 	__u32 index = 0;
 	__u64 *given = bpf_map_lookup_elem(&fo_datagram_ids, &index);

@@ -114,8 +114,7 @@ static __always_inline enum reason masquerade_map(struct __sk_buff *skb, const s
 		bpf_map_delete_elem(&fo_ports4, &port);
 		return bpf_map_lookup_elem(&fo_mappings4, key) ? DROP_SESSION_RACE : DROP_SESSIONS_FULL;
 	}
-	if (u)
-		__sync_fetch_and_add(&u->mappings, 1);
+	usage_add_mapping(u);
 	return REASON_NONE;
 }
 
@@ -168,8 +167,8 @@ static __always_inline enum reason masquerade_take(struct __sk_buff *skb, const 
 	f->key.remote_port = 0;
 	if (reply4_get(&f->key, &f->fresh))
 		return REASON_NONE;
-	if (mapping4_put(&mapping) && u)
-		__sync_fetch_and_sub(&u->mappings, 1);
+	if (mapping4_put(&mapping))
+		usage_drop_mapping(u);
 	return DROP_SESSION_RACE;
 }
 
@@ -238,8 +237,7 @@ __noinline int masquerade_open(struct __sk_buff *skb)
 	s->flags = flags;
 	s->endpoint = ep ? ep->id : USAGE_NOBODY;
 	masquerade_update(req, up, s);
-	if (u)
-		__sync_fetch_and_add(&u->sessions, 1);
+	usage_add_session(u);
 	session4_publish(&req->key, s, f->fresh.life, req->endpoint);
 	session_life_store(&s->life, f->fresh.life);
 	return REASON_NONE;

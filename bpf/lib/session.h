@@ -83,6 +83,12 @@ static __always_inline struct session4_key session4_key_of(const struct pkt *p)
 	return key;
 }
 
+/* Does the session lead back in, by an outside port (RFC 4787 section 6)? */
+static __always_inline bool session4_is_hairpin(const struct pkt *p, const struct session4_entry *s)
+{
+	return addr4_load(s->outside) == p->dst;
+}
+
 static __always_inline struct mapping4_key session4_mapping_key(const struct session4_key *key, const __u8 *outside)
 {
 	struct mapping4_key mapping = { .inside_port = key->inside_port, .proto = key->proto };
@@ -186,7 +192,6 @@ static __always_inline void session4_release(const struct session4_key *key, con
 {
 	struct mapping4_key mapping = session4_mapping_key(key, s->outside);
 	struct reply4_key reply = session4_reply_key(key, s);
-
 	__be32 outside = addr4_load(s->outside);
 
 	if (!(s->flags & SESSION_OPEN))
@@ -195,18 +200,56 @@ static __always_inline void session4_release(const struct session4_key *key, con
 		exhausted_forget(exhausted_space(outside, addr4_load(key->remote), key->remote_port, key->proto));
 	} else if (mapping4_put(&mapping)) {
 		exhausted_forget(exhausted_space(outside, 0, 0, key->proto));
-		usage_drop_mapping(s->endpoint);
+		usage_drop_mapping(usage_lookup(s->endpoint));
 	}
-	usage_drop_session(s->endpoint);
+	usage_drop_session(usage_lookup(s->endpoint));
 }
 
-/* Ends a session before its time; its entry can be made anew at once. */
-static __always_inline void session4_end(const struct session4_key *key, struct session4_entry *s)
+/*
+ * Ends a session before its time; its entry can be made anew at once. Returns how it lived until then, SESSION_DEAD if there was
+ * nothing to end. A packet that changes it at this moment comes first, and then it ends all the same, unless there are many.
+ */
+static __always_inline struct session_life session4_end(const struct session4_key *key, struct session4_entry *s)
 {
-	struct session_life life = session_life_load(&s->life);
+	struct session_life life;
 
-	if (life.state > SESSION_CLAIMED && session_seize(&s->life, life, SESSION_DEAD))
+	for (int i = 0; i < 4; i++) {
+		life = session_life_load(&s->life);
+		if (life.state <= SESSION_CLAIMED)
+			break;
+		if (!session_seize(&s->life, life, SESSION_DEAD))
+			continue;
 		session4_release(key, s);
+		return life;
+	}
+	return (struct session_life){ .state = SESSION_DEAD };
+}
+
+struct end_turn {
+	__be32 inside; /* 0: any */
+	__u32 now;
+	__u32 live; /* how many were */
+};
+
+static long session4_end_step(__attribute__((unused)) void *map, const struct session4_key *key, struct session4_entry *s,
+			      struct end_turn *t)
+{
+	struct session4_key own = *key;
+
+	if (t->inside && addr4_load(own.inside) != t->inside)
+		return 0;
+	if (session_is_live(session4_end(&own, s), own.proto, t->now))
+		t->live++;
+	return 0;
+}
+
+/* Ends every session of an inside address, or with 0 all; those that begin meanwhile may be left. Returns how many were live. */
+static __always_inline __u32 session4_end_all(__be32 inside, __u32 now)
+{
+	struct end_turn turn = { .inside = inside, .now = now };
+
+	bpf_for_each_map_elem(&fo_sessions4, session4_end_step, &turn, 0);
+	return turn.live;
 }
 
 /*

@@ -68,18 +68,27 @@ static __always_inline enum reason usage_admit(const struct endpoint_entry *ep, 
 	return REASON_NONE;
 }
 
-static __always_inline void usage_drop_session(__u32 endpoint)
+/* What an endpoint takes and gives back. NULL is the host itself. */
+static __always_inline void usage_add_session(struct usage_entry *u)
 {
-	struct usage_entry *u = usage_lookup(endpoint);
+	if (u)
+		__sync_fetch_and_add(&u->sessions, 1);
+}
 
+static __always_inline void usage_drop_session(struct usage_entry *u)
+{
 	if (u && READ_ONCE(u->sessions)) /* 0: the endpoint is another one by now */
 		__sync_fetch_and_sub(&u->sessions, 1);
 }
 
-static __always_inline void usage_drop_mapping(__u32 endpoint)
+static __always_inline void usage_add_mapping(struct usage_entry *u)
 {
-	struct usage_entry *u = usage_lookup(endpoint);
+	if (u)
+		__sync_fetch_and_add(&u->mappings, 1);
+}
 
+static __always_inline void usage_drop_mapping(struct usage_entry *u)
+{
 	if (u && READ_ONCE(u->mappings))
 		__sync_fetch_and_sub(&u->mappings, 1);
 }

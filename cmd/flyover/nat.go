@@ -183,7 +183,7 @@ maybe with another outside port, which their remotes may not expect.`,
 			if err != nil {
 				return err
 			}
-			ended, err := h.FlushTranslation(cmd.Context(), of.endpoint)
+			ended, err := h.FlushTranslation(of.endpoint)
 			if err != nil {
 				return natError(cmd.Name(), err)
 			}

@@ -176,7 +176,7 @@ func (k knownEndpoint) endSessions() error {
 	}
 	have, _, err := t.Get(k.Number)
 	if err == nil && (have.Sessions > 0 || have.Mappings > 0) {
-		err = pins.EndSessions(k.Address)
+		_, err = pins.EndSessions(k.Address)
 	}
 	return errors.Join(err, t.Close(), usage.remove())
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"github.com/gopacket/gopacket/layers"
 
 	"flyover/bpf"
@@ -146,6 +147,78 @@ func raceExpired(t *testing.T, m mapping) {
 		d.checkBijection(t)
 	}
 	d.checkTokens(t)
+}
+
+// TestRaceEnded: one CPU makes sessions while the other ends all, again and again. Whole ones are ended, and nothing of them stays.
+func TestRaceEnded(t *testing.T) { overMappings(t, raceEnded) }
+
+func raceEnded(t *testing.T, m mapping) {
+	const rounds, tuples = 40, 64
+	d := load(t, options{Mapping: m, Sessions: 1 << 12, Ports: [2]uint16{40000, 40063}})
+	for range rounds {
+		race(func() {
+			for port := range uint16(tuples) {
+				d.fromEndpoint(1, packet.New(layers.IPProtocolUDP, d.sent(1, port, remote(443)), nil).Bytes()).run(t)
+			}
+		}, func() {
+			for range 20 {
+				d.end(t, netip.Addr{})
+			}
+		})
+		d.checkBijection(t)
+		if live, ended := d.live(t), d.end(t, netip.Addr{}); ended != live {
+			t.Errorf("%d sessions ended, want %d", ended, live)
+		}
+		d.checkBijection(t)
+		if n := d.live(t); n != 0 {
+			t.Errorf("%d sessions live after all have been ended", n)
+		}
+	}
+	d.checkTokens(t)
+}
+
+// TestEnd: the sessions of one inside end, those of another go on.
+func TestEnd(t *testing.T) {
+	overMappings(t, func(t *testing.T, m mapping) {
+		d := load(t, options{Mapping: m})
+		gone := d.open(t, layers.IPProtocolTCP, 1000)
+		stays := d.sent(2, 1000, remote(443))
+		port := d.masquerade(t, 2, layers.IPProtocolTCP, stays, nil)
+		if ended := d.end(t, d.endpoints[1].addr); ended != 1 {
+			t.Errorf("%d sessions ended, want 1", ended)
+		}
+		d.checkBijection(t)
+		d.expect(t, d.fromUplink(d.reply(gone).Bytes()), expectation{reason: bpf.DatapathReasonPASS_NO_SESSION})
+		if got := d.masquerade(t, 2, layers.IPProtocolTCP, stays, nil); got != port {
+			t.Errorf("the session that stays has port %d, had %d", got, port)
+		}
+	})
+}
+
+// end runs end_sessions for an inside address, or for all, and returns how many were live.
+func (d *datapath) end(t testing.TB, inside netip.Addr) int {
+	t.Helper()
+	request := bpf.DatapathEndRequest{Now: monotonic(t)}
+	if inside.IsValid() {
+		request.Inside = inside.As4()
+	}
+	ended, err := d.EndSessions.Run(&ebpf.RunOptions{Context: request})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(ended)
+}
+
+// live counts the sessions that a packet may use.
+func (d *datapath) live(t testing.TB) int {
+	t.Helper()
+	n, now := 0, monotonic(t)
+	for key, s := range entries[sessionKey, sessionEntry](t, d.FoSessions4) {
+		if isLive(now, s.Life.Seen, s.Life.State, key.Proto) {
+			n++
+		}
+	}
+	return n
 }
 
 // finishRace checks what is left when all is quiet again.
