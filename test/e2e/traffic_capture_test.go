@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"flyover/test/lab"
 	"flyover/test/wire"
 )
 
@@ -29,6 +30,16 @@ func openCapture(t *testing.T, ns, device string) *capture {
 		}
 	})
 	return &capture{c}
+}
+
+// sealed checks, when the test is over, whatever it was about, that no inside address has reached the outside as a source, and nothing
+// whose checksums are wrong.
+func sealed(t *testing.T) {
+	atOutside := openCapture(t, outside, lab.OutsideInterface)
+	t.Cleanup(func() {
+		atOutside.none(t, "inside address", func(f frame) bool { return !f.Sent && fromInside(f) })
+		atOutside.none(t, "wrong checksum", func(f frame) bool { return !f.Sent && f.WrongChecksum() != "" })
+	})
 }
 
 // wait waits for n packets that match.
