@@ -46,7 +46,7 @@ func printStatus(out io.Writer, s *control.Status) {
 		printNetwork(w, n)
 	}
 	for _, u := range s.Uplinks {
-		fmt.Fprintf(w, "uplink %s\t%s\thook %s\toutside ports %d-%d\n", u.Name, u.Address, u.Hook, u.PortFirst, u.PortLast)
+		fmt.Fprintf(w, "uplink %s\t%s\thook %s\t%s\n", u.Name, u.Address, u.Hook, outsidePorts(u))
 	}
 	if s.Sessions != nil {
 		fmt.Fprintf(w, "sessions\t%d live\t%d of %d entries used\n", s.Sessions.Live, s.Sessions.Entries, s.Sessions.Capacity)
@@ -58,6 +58,13 @@ func printStatus(out io.Writer, s *control.Status) {
 		}
 	}
 	printDrift(w, s.Drift)
+}
+
+func outsidePorts(u control.UplinkStatus) string {
+	if u.PortLast == 0 {
+		return "no network is masqueraded"
+	}
+	return fmt.Sprintf("outside ports %d-%d", u.PortFirst, u.PortLast)
 }
 
 func printNetwork(w io.Writer, n control.NetworkStatus) {

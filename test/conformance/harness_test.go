@@ -3,13 +3,9 @@
 package conformance
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,6 +13,7 @@ import (
 
 	"flyover/control"
 	"flyover/test/lab"
+	"flyover/test/lab/labtest"
 	"flyover/test/wire"
 )
 
@@ -150,18 +147,7 @@ func (h *host) offloads(state string) {
 
 // try runs a command in a namespace, "" being the lab's host, and returns all it printed.
 func (h *host) try(namespace string, argv ...string) (string, error) {
-	if namespace != "" {
-		argv = append([]string{"ip", "netns", "exec", namespace}, argv...)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
-	defer cancel()
-	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("%s: %w", strings.Join(argv, " "), err)
-	}
-	return out.String(), nil
+	return labtest.Command(4*patience, namespace, argv...)
 }
 
 // run is try for commands that have to succeed whatever the datapath does.

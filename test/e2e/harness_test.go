@@ -3,13 +3,10 @@
 package e2e
 
 import (
-	"bytes"
-	"context"
-	"fmt"
-	"os/exec"
-	"strings"
 	"testing"
 	"time"
+
+	"flyover/test/lab/labtest"
 )
 
 // patience bounds everything that is waited for. It is far more than anything takes, and no measure of speed.
@@ -17,18 +14,7 @@ const patience = 20 * time.Second
 
 // try runs a command in a network namespace, "" being the lab host's, and returns all it printed.
 func try(ns string, argv ...string) (string, error) {
-	if ns != "" {
-		argv = append([]string{"ip", "netns", "exec", ns}, argv...)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
-	defer cancel()
-	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("%s: %w", strings.Join(argv, " "), err)
-	}
-	return out.String(), nil
+	return labtest.Command(3*patience, ns, argv...)
 }
 
 // run is try for commands that have to succeed.
