@@ -13,6 +13,18 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type DatapathBitmapEntry struct {
+	_     structs.HostLayout
+	Taken [1024]uint64
+}
+
+type DatapathBitmapKey struct {
+	_       structs.HostLayout
+	Outside [4]uint8
+	Proto   uint8
+	Pad     [3]uint8
+}
+
 type DatapathDatagram4Entry struct {
 	_       structs.HostLayout
 	Seen    uint32
@@ -209,9 +221,11 @@ type DatapathPortSearch struct {
 	At     uint32
 	Step   uint32
 	Mask   uint32
+	Words  uint32
+	Tried  uint64
 	Mapped bool
 	Found  bool
-	Pad    [2]uint8
+	Pad    [6]uint8
 }
 
 type DatapathReason uint32
@@ -353,6 +367,10 @@ type DatapathSession4Request struct {
 	NextHop  uint32
 	TcpMark  uint32
 	State    DatapathSessionState
+	Fresh    DatapathSession4Entry
+	Mapping  DatapathMapping4Key
+	Mapped   DatapathMapping4Entry
+	_        [4]byte
 }
 
 type DatapathSessionFlags uint8
@@ -449,6 +467,8 @@ type DatapathUsageEntry struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	DatapathMapFoBitmapNone          = "fo_bitmap_none"
+	DatapathMapFoBitmaps             = "fo_bitmaps"
 	DatapathMapFoDatagramIds         = "fo_datagram_ids"
 	DatapathMapFoDatagrams4          = "fo_datagrams4"
 	DatapathMapFoEndpoints           = "fo_endpoints"
@@ -538,6 +558,8 @@ type DatapathProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type DatapathMapSpecs struct {
+	FoBitmapNone  *ebpf.MapSpec `ebpf:"fo_bitmap_none"`
+	FoBitmaps     *ebpf.MapSpec `ebpf:"fo_bitmaps"`
 	FoDatagramIds *ebpf.MapSpec `ebpf:"fo_datagram_ids"`
 	FoDatagrams4  *ebpf.MapSpec `ebpf:"fo_datagrams4"`
 	FoEndpoints   *ebpf.MapSpec `ebpf:"fo_endpoints"`
@@ -597,6 +619,8 @@ func (o *DatapathObjects) Close() error {
 //
 // It can be passed to LoadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DatapathMaps struct {
+	FoBitmapNone  *ebpf.Map `ebpf:"fo_bitmap_none"`
+	FoBitmaps     *ebpf.Map `ebpf:"fo_bitmaps"`
 	FoDatagramIds *ebpf.Map `ebpf:"fo_datagram_ids"`
 	FoDatagrams4  *ebpf.Map `ebpf:"fo_datagrams4"`
 	FoEndpoints   *ebpf.Map `ebpf:"fo_endpoints"`
@@ -624,6 +648,8 @@ type DatapathMaps struct {
 
 func (m *DatapathMaps) Close() error {
 	return _DatapathClose(
+		m.FoBitmapNone,
+		m.FoBitmaps,
 		m.FoDatagramIds,
 		m.FoDatagrams4,
 		m.FoEndpoints,

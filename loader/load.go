@@ -45,6 +45,7 @@ func (p Pins) Whole(build string) bool {
 
 // mapNames are the maps that are pinned. The others hold nothing that is worth keeping from one generation to the next.
 var mapNames = []string{
+	bpf.DatapathMapFoBitmaps,
 	bpf.DatapathMapFoDatagramIds,
 	bpf.DatapathMapFoDatagrams4,
 	bpf.DatapathMapFoEndpoints,

@@ -41,6 +41,9 @@ list() {
 		first port only          | port.h       | s/bpf_htons\(wanted\)/bpf_htons(f->first)/
 		one port too few         | port.h       | s/span = f->last - f->first \+ 1, wanted/span = f->last - f->first, wanted/
 		stride of even steps     | port.h       | s/\(f->at >> 16\) \| 1/(f->at >> 16) \& ~1/
+		bit stays set            | bitmap.h     | s/__sync_fetch_and_and\(bitmap_word\(b, port \/ 64\), ~\(1ULL/__sync_fetch_and_or(bitmap_word(b, port \/ 64), (1ULL/
+		bit is not set           | bitmap.h     | s/__sync_fetch_and_or\(bitmap_word\(b, port \/ 64\), 1ULL/__sync_fetch_and_or(bitmap_word(b, port \/ 64), 0ULL/
+		last free port missed    | port.h       | s/f->tried \|= free & -free;/f->tried = ~0ULL;/
 		over is not vacated      | port.h       | s/if \(!session_is_over\(session_life_load\(&r->life\)/if (1 || !session_is_over(session_life_load(&r->life)/
 		no limit of sessions     | usage.h      | s/READ_ONCE\(u->sessions\) >= ep->sessions_max/0/
 		no limit of rate         | usage.h      | s/if \(level < 1000\)/if (level < 0)/

@@ -7,6 +7,7 @@
 #ifndef FLYOVER_MAPPING_H
 #define FLYOVER_MAPPING_H
 
+#include "bitmap.h"
 #include "kernel.h"
 #include "life.h"
 #include "reply.h"
@@ -87,6 +88,23 @@ static __always_inline struct port4_key port4_key_of(const struct mapping4_key *
 	return port;
 }
 
+/* Claims an outside port: 0, -EEXIST if it is taken, or another error. */
+static __always_inline long port4_claim(const struct port4_key *key, const struct port4_entry *owner)
+{
+	long failed = bpf_map_update_elem(&fo_ports4, key, owner, BPF_NOEXIST);
+
+	if (!failed)
+		bitmap_set(addr4_load(key->outside), key->proto, bpf_ntohs(key->outside_port));
+	return failed;
+}
+
+static __always_inline void port4_release(const struct port4_key *key)
+{
+	/* In this order: whoever gets the port next sets its bit again. */
+	bitmap_clear(addr4_load(key->outside), key->proto, bpf_ntohs(key->outside_port));
+	bpf_map_delete_elem(&fo_ports4, key);
+}
+
 /* Gives a share in the mapping back. True: it was the last, and the mapping is gone. */
 static __always_inline bool mapping4_put(const struct mapping4_key *key)
 {
@@ -99,7 +117,7 @@ static __always_inline bool mapping4_put(const struct mapping4_key *key)
 	if (!share_put(&m->sessions))
 		return false;
 	/* In this order: as long as the mapping is there, nobody makes it anew. */
-	bpf_map_delete_elem(&fo_ports4, &port);
+	port4_release(&port);
 	bpf_map_delete_elem(&fo_mappings4, key);
 	return true;
 }

@@ -20,7 +20,10 @@ struct session4_request {
 	__u32 uplink;	 /* ifindex */
 	__be32 next_hop; /* 0: not known */
 	__u32 tcp_mark;
-	enum session_state state; /* to begin in */
+	enum session_state state;     /* to begin in */
+	struct session4_entry fresh;  /* what its entry is until it is filled in */
+	struct mapping4_key mapping;  /* whose share it takes */
+	struct mapping4_entry mapped; /* the mapping, if it is to be made */
 };
 
 /* The request of this CPU, apart from the stack, which has no room for it. */
@@ -53,13 +56,14 @@ static __always_inline enum reason masquerade_admit(const struct endpoint_entry 
  * Claims the entry of the session: a fresh one with its token, or one whose last session is over. *s is then ours alone until
  * its life is stored, in the state that is returned in *was. DROP_SESSION_RACE: another CPU has it.
  */
-static __always_inline enum reason masquerade_enter(const struct session4_key *key, struct session4_entry **s,
+static __always_inline enum reason masquerade_enter(struct session4_request *req, struct session4_entry **s,
 						    enum session_state *was, __u32 now)
 {
-	struct session4_entry fresh = { .life = { .seen = now, .state = SESSION_CLAIMED } };
+	const struct session4_key *key = &req->key;
 	struct session4_entry *old = bpf_map_lookup_elem(&fo_sessions4, key);
 	struct session_life life;
 
+	req->fresh.life = (struct session_life){ .seen = now, .state = SESSION_CLAIMED };
 	*was = SESSION_DEAD;
 	if (old) {
 		life = session_life_load(&old->life);
@@ -71,9 +75,9 @@ static __always_inline enum reason masquerade_enter(const struct session4_key *k
 	}
 	for (int i = 0; i < COLLECT_ALWAYS; i++)
 		session4_collect(now, port_hold);
-	if (bpf_map_update_elem(&fo_sessions4, key, &fresh, BPF_NOEXIST)) {
+	if (bpf_map_update_elem(&fo_sessions4, key, &req->fresh, BPF_NOEXIST)) {
 		session4_collect_pressed(now, 0);
-		if (bpf_map_update_elem(&fo_sessions4, key, &fresh, BPF_NOEXIST))
+		if (bpf_map_update_elem(&fo_sessions4, key, &req->fresh, BPF_NOEXIST))
 			return bpf_map_lookup_elem(&fo_sessions4, key) ? DROP_SESSION_RACE : DROP_SESSIONS_FULL;
 	}
 	if (bpf_map_push_elem(&fo_expiry, key, 0)) { /* as many tokens as entries: it has room */
@@ -84,12 +88,21 @@ static __always_inline enum reason masquerade_enter(const struct session4_key *k
 	return *s ? REASON_NONE : DROP_SESSION_RACE;
 }
 
+/* Finds a port and claims it. If none is found soon, what is over is collected first, and then every port is tried. */
+static __always_inline bool masquerade_port(struct __sk_buff *skb, __u32 now)
+{
+	if (port_find(skb, false))
+		return true;
+	session4_collect_pressed(now, port_hold);
+	return port_find(skb, true);
+}
+
 /* Takes a share in the inside's mapping, which is made if it is missing. Sets f->key.outside_port. */
-static __always_inline enum reason masquerade_map(struct __sk_buff *skb, const struct mapping4_key *key, struct port_search *f,
+static __always_inline enum reason masquerade_map(struct __sk_buff *skb, struct session4_request *req, struct port_search *f,
 						  const struct endpoint_entry *ep, struct usage_entry *u)
 {
+	const struct mapping4_key *key = &req->mapping;
 	struct mapping4_entry *m = bpf_map_lookup_elem(&fo_mappings4, key);
-	struct mapping4_entry fresh = { .sessions = 1 };
 	struct port4_key port;
 
 	if (m) {
@@ -106,12 +119,12 @@ static __always_inline enum reason masquerade_map(struct __sk_buff *skb, const s
 		if (READ_ONCE(u->mappings) >= ep->mappings_max)
 			return DROP_LIMIT_MAPPINGS;
 	}
-	if (!port_find(skb))
+	if (!masquerade_port(skb, f->now))
 		return DROP_NO_PORT;
-	fresh.outside_port = f->key.outside_port;
-	if (bpf_map_update_elem(&fo_mappings4, key, &fresh, BPF_NOEXIST)) {
+	req->mapped = (struct mapping4_entry){ .outside_port = f->key.outside_port, .sessions = 1 };
+	if (bpf_map_update_elem(&fo_mappings4, key, &req->mapped, BPF_NOEXIST)) {
 		port = port4_key_of(key, f->key.outside_port);
-		bpf_map_delete_elem(&fo_ports4, &port);
+		port4_release(&port);
 		return bpf_map_lookup_elem(&fo_mappings4, key) ? DROP_SESSION_RACE : DROP_SESSIONS_FULL;
 	}
 	usage_add_mapping(u);
@@ -152,22 +165,21 @@ static __always_inline void masquerade_seek(const struct session4_request *req, 
 }
 
 /* Takes the shares that the session holds from then on, all of them or none. Sets f->key.outside_port. */
-static __always_inline enum reason masquerade_take(struct __sk_buff *skb, const struct session4_key *key,
-						   enum session_flags flags, struct port_search *f,
-						   const struct endpoint_entry *ep, struct usage_entry *u)
+static __always_inline enum reason masquerade_take(struct __sk_buff *skb, struct session4_request *req, enum session_flags flags,
+						   struct port_search *f, const struct endpoint_entry *ep, struct usage_entry *u)
 {
-	struct mapping4_key mapping = session4_mapping_key(key, f->key.outside);
 	enum reason reason;
 
 	if (!(flags & SESSION_MAPPED))
-		return port_find(skb) ? REASON_NONE : DROP_NO_PORT;
-	reason = masquerade_map(skb, &mapping, f, ep, u);
+		return masquerade_port(skb, f->now) ? REASON_NONE : DROP_NO_PORT;
+	req->mapping = session4_mapping_key(&req->key, f->key.outside);
+	reason = masquerade_map(skb, req, f, ep, u);
 	if (reason || (flags & SESSION_OPEN))
 		return reason;
 	f->key.remote_port = 0;
 	if (reply4_get(&f->key, &f->fresh))
 		return REASON_NONE;
-	if (mapping4_put(&mapping))
+	if (mapping4_put(&req->mapping))
 		usage_drop_mapping(u);
 	return DROP_SESSION_RACE;
 }
@@ -212,7 +224,7 @@ __noinline int masquerade_open(struct __sk_buff *skb)
 	if (reason)
 		return reason;
 	flags = masquerade_flags(net);
-	reason = masquerade_enter(&req->key, &s, &was, f->now);
+	reason = masquerade_enter(req, &s, &was, f->now);
 	if (reason)
 		return reason;
 	if (!s)
@@ -226,7 +238,7 @@ __noinline int masquerade_open(struct __sk_buff *skb)
 		}
 		session4_release(&req->key, s);
 	}
-	reason = masquerade_take(skb, &req->key, flags, f, ep, u);
+	reason = masquerade_take(skb, req, flags, f, ep, u);
 	if (reason) {
 		session_life_store(&s->life, (struct session_life){ .seen = f->now, .state = SESSION_DEAD });
 		return reason;

@@ -26,9 +26,11 @@ struct port_search {
 	__u32 at; /* of the stride */
 	__u32 step;
 	__u32 mask;
+	__u32 words; /* of the bitmap that have been looked through */
+	__u64 tried; /* ports of the word at hand, a bit for each */
 	bool mapped; /* for a mapping, which no other inside may share the port with */
 	bool found;
-	__u8 pad[2];
+	__u8 pad[6];
 };
 
 /* The search of this CPU, apart from the stack, which has no room for it. One program runs at a time. */
@@ -118,13 +120,14 @@ static __always_inline bool port_try(struct __sk_buff *skb, struct port_search *
 	if (bpf_map_lookup_elem(&fo_ports4, &port) || port_is_host_socket(skb, &f->key))
 		return false;
 	if (f->mapped)
-		return !bpf_map_update_elem(&fo_ports4, &port, &f->owner, BPF_NOEXIST);
+		return !port4_claim(&port, &f->owner);
 	return !bpf_map_update_elem(&fo_replies4, &f->key, &f->fresh, BPF_NOEXIST);
 }
 
 struct port_turn {
 	struct __sk_buff *skb;
 	struct port_search *f;
+	struct bitmap_entry *b; /* of the space, for port_pick() */
 };
 
 /* First the source port, and then step by step the stride. What is past the range, up to a power of two, is folded into it. */
@@ -147,9 +150,9 @@ static long port_step(__u32 turn, struct port_turn *t)
 }
 
 /* Begins a stride and takes no more than so many steps of it. */
-static __always_inline bool port_walk(struct __sk_buff *skb, struct port_search *f, __u32 most)
+static __always_inline void port_walk(struct port_turn *turn, __u32 most)
 {
-	struct port_turn turn = { .skb = skb, .f = f };
+	struct port_search *f = turn->f;
 	__u32 mask = f->last - f->first;
 
 	/* The next power of two, less one: any odd step visits all its residues. */
@@ -161,18 +164,49 @@ static __always_inline bool port_walk(struct __sk_buff *skb, struct port_search 
 	f->at = port_hash(addr4_load(f->fresh.inside), addr4_load(f->key.remote),
 			  (__u32)f->fresh.inside_port << 16 | f->key.remote_port, f->key.proto);
 	f->step = (f->at >> 16) | 1;
-	f->found = false;
-	bpf_loop(most < mask + 2 ? most : mask + 2, port_step, &turn, 0);
-	return f->found;
+	bpf_loop(most < mask + 2 ? most : mask + 2, port_step, turn, 0);
+}
+
+/* Tries the next port that is free by the bitmap, or goes on to the next word. The range may end within its first and last word. */
+static long port_pick_step(__attribute__((unused)) __u32 turn, struct port_turn *t)
+{
+	struct port_search *f = t->f;
+	__u32 first = f->first / 64, words = f->last / 64 - first + 1;
+	__u32 word = first + (f->at / 64 + f->words) % words, port;
+	__u64 free = bitmap_free(t->b, word) & ~f->tried;
+
+	if (!free) {
+		f->tried = 0;
+		f->words++;
+		return f->words >= words;
+	}
+	port = word * 64 + bitmap_lowest(free);
+	f->tried |= free & -free;
+	if (port < f->first || port > f->last)
+		return 0;
+	f->key.outside_port = bpf_htons(port);
+	if (!port_try(t->skb, f))
+		return 0;
+	f->found = true;
+	return 1;
+}
+
+/* Tries every port of a mapping's space that is free by the bitmap, from where the last stride ended. */
+static __always_inline void port_pick(struct port_turn *turn)
+{
+	turn->f->words = 0;
+	turn->f->tried = 0;
+	bpf_loop(PORT_ALL, port_pick_step, turn, 0);
 }
 
 /*
- * Finds a port for this CPU's search and claims it. If none is found soon, what is over is collected first, and then every port is
- * tried. A global function for the verifier's sake, as session4_collect().
+ * Finds a port for this CPU's search and claims it: 1, or 0 if there is none, or none soon. With all, every one is tried: of a mapping's
+ * space each that is free, of a session's one after the other. A global function for the verifier's sake, as session4_collect().
  */
-__noinline int port_find(struct __sk_buff *skb)
+__noinline int port_find(struct __sk_buff *skb, bool all)
 {
 	struct port_search *f = port_search_here();
+	struct port_turn turn = { .skb = skb, .f = f };
 	__u32 now = usage_now(), space;
 
 	if (!f)
@@ -180,13 +214,16 @@ __noinline int port_find(struct __sk_buff *skb)
 	space = port_space(f);
 	if (exhausted_is(space, now))
 		return 0;
-	if (port_walk(skb, f, PORT_TRIES))
-		return 1;
-	session4_collect_pressed(f->now, port_hold);
-	if (port_walk(skb, f, PORT_ALL))
-		return 1;
-	exhausted_note(space, now);
-	return 0;
+	f->found = false;
+	if (all && f->mapped)
+		turn.b = bitmap_lookup(addr4_load(f->key.outside), f->key.proto);
+	if (turn.b)
+		port_pick(&turn);
+	else
+		port_walk(&turn, all ? PORT_ALL : PORT_TRIES);
+	if (all && !f->found)
+		exhausted_note(space, now);
+	return f->found;
 }
 
 #endif

@@ -187,12 +187,21 @@ static __always_inline bool session4_touch(const struct pkt *p, const struct ses
 	return true;
 }
 
-/* Gives back what a session holds, after it has been taken out of use. */
-static __always_inline void session4_release(const struct session4_key *key, const struct session4_entry *s)
+/*
+ * Gives back what a session holds, after it has been taken out of use. A global function, so that the verifier reads it once, and to have
+ * its own stack.
+ */
+__noinline int session4_release(const struct session4_key *key, const struct session4_entry *s)
 {
-	struct mapping4_key mapping = session4_mapping_key(key, s->outside);
-	struct reply4_key reply = session4_reply_key(key, s);
-	__be32 outside = addr4_load(s->outside);
+	struct mapping4_key mapping;
+	struct reply4_key reply;
+	__be32 outside;
+
+	if (!key || !s)
+		return 0;
+	mapping = session4_mapping_key(key, s->outside);
+	reply = session4_reply_key(key, s);
+	outside = addr4_load(s->outside);
 
 	if (!(s->flags & SESSION_OPEN))
 		reply4_put(&reply, addr4_load(key->inside), key->inside_port);
@@ -203,6 +212,7 @@ static __always_inline void session4_release(const struct session4_key *key, con
 		usage_drop_mapping(usage_lookup(s->endpoint));
 	}
 	usage_drop_session(usage_lookup(s->endpoint));
+	return 0;
 }
 
 /*

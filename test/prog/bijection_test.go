@@ -4,6 +4,7 @@ package prog
 
 import (
 	"errors"
+	"maps"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -127,6 +128,7 @@ func (d *datapath) checkBijection(t testing.TB) {
 		}
 		delete(ports, portKeyOf(key, m))
 	}
+	d.checkBitmaps(t)
 	for key, p := range ports {
 		t.Errorf("port %v %+v has no mapping", key, p)
 	}
@@ -154,6 +156,24 @@ func (d *datapath) checkMapping(t testing.TB, key sessionKey, s sessionEntry) {
 	var m mappingEntry
 	if err := d.FoMappings4.Lookup(mappingKeyOf(key, s), &m); err != nil || m.OutsidePort != s.OutsidePort {
 		t.Errorf("session %v has outside port %d, its mapping is %+v: %v", key, be16(s.OutsidePort), m, err)
+	}
+}
+
+// checkBitmaps holds a bit to be set for each outside port that a mapping has, and for no other.
+func (d *datapath) checkBitmaps(t testing.TB) {
+	t.Helper()
+	ports := entries[portKey, portEntry](t, d.FoPorts4)
+	for key, b := range entries[bpf.DatapathBitmapKey, bpf.DatapathBitmapEntry](t, d.FoBitmaps) {
+		for port := range 1 << 16 {
+			_, taken := ports[portKey{Outside: key.Outside, Proto: key.Proto, OutsidePort: be16(uint16(port))}]
+			if set := b.Taken[port/64]>>(port%64)&1 == 1; set != taken {
+				t.Errorf("port %d of %v, protocol %d: taken %v, its bit is set %v", port, key.Outside, key.Proto, taken, set)
+			}
+		}
+		maps.DeleteFunc(ports, func(p portKey, _ portEntry) bool { return p.Outside == key.Outside && p.Proto == key.Proto })
+	}
+	for key := range ports {
+		t.Errorf("port %v has no bitmap", key)
 	}
 }
 

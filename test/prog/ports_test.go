@@ -99,11 +99,13 @@ func TestPortWideRange(t *testing.T) {
 	d.checkBijection(t)
 }
 
-// TestPortEvery: to one remote every port of the widest range is given out, without one false refusal. It prints what the packet that
-// makes the session costs the closer the range is to full, and what a refusal costs then.
-func TestPortEvery(t *testing.T) {
+// TestPortEvery: every port of the widest range is given out, without one false refusal: to the sessions of one remote, and to mappings.
+// It prints what the packet that takes the port costs the closer the range is to full, and what a refusal costs then.
+func TestPortEvery(t *testing.T) { overMappings(t, portEvery) }
+
+func portEvery(t *testing.T, m mapping) {
 	const first, last = 1024, 65535
-	d := loadLoopback(t, options{Sessions: 1 << 16, Ports: [2]uint16{first, last}})
+	d := loadLoopback(t, options{Mapping: m, Sessions: 1 << 16, Ports: [2]uint16{first, last}})
 	run := func(inside uint16) (int32, time.Duration) {
 		frame := packet.New(layers.IPProtocolUDP, d.sent(1, inside, remote(443)), nil).Bytes()
 		action, took, err := d.FromEndpoint.Benchmark(frame, 1, nil)
@@ -124,11 +126,11 @@ func TestPortEvery(t *testing.T) {
 	if made != last-first+1 {
 		t.Errorf("%d of %d sessions made", made, last-first+1)
 	}
-	for _, fill := range []float64{0.5, 0.9, 0.99, 0.999} {
+	for _, fill := range []float64{0.5, 0.9, 0.99, 0.999, 1} {
 		end := int(fill * float64(len(costs)))
 		window := slices.Clone(costs[max(0, end-len(costs)/200):end])
 		slices.Sort(window)
-		t.Logf("at %5.1f %%: p50 %v, p99 %v", 100*fill, window[len(window)/2], window[len(window)*99/100])
+		t.Logf("at %5.1f %%: p50 %v, p99 %v, most %v", 100*fill, window[len(window)/2], window[len(window)*99/100], window[len(window)-1])
 	}
 	next := last - first + 1
 	_, refused := run(uint16(next * 7919))

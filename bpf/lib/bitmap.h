@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * bitmap.h - which outside ports do mappings have, a bit for each? Owns the fo_bitmaps map. It is for whoever looks for one of the
+ * last free ports, who would else ask fo_ports4 about all of them; that map decides. A bit is set after its port has been taken, and
+ * cleared before it is given back, so none is set of a port that is free.
+ */
+#ifndef FLYOVER_BITMAP_H
+#define FLYOVER_BITMAP_H
+
+#include "kernel.h"
+
+#define BITMAP_WORDS 1024
+/* Addresses of uplinks, by three protocols. */
+#define BITMAPS_MAX 1024
+
+struct bitmap_key {
+	__u8 outside[4];
+	__u8 proto;
+	__u8 pad[3];
+};
+_Static_assert(sizeof(struct bitmap_key) == 8, "no hidden padding: the key is hashed as bytes");
+
+struct bitmap_entry {
+	__u64 taken[BITMAP_WORDS]; /* port n, host byte order: bit n % 64 of word n / 64 */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, BITMAPS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct bitmap_key);
+	__type(value, struct bitmap_entry);
+} fo_bitmaps SEC(".maps");
+
+/* Index 0: a bitmap of no port, to begin others with: no stack has room for one. Never written. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct bitmap_entry);
+} fo_bitmap_none SEC(".maps");
+
+static __always_inline struct bitmap_entry *bitmap_lookup(__be32 outside, __u8 proto)
+{
+	struct bitmap_key key = { .proto = proto };
+
+	addr4_store(key.outside, outside);
+	return bpf_map_lookup_elem(&fo_bitmaps, &key);
+}
+
+/* bitmap_lookup(), which makes it if it is missing. */
+static __always_inline struct bitmap_entry *bitmap_make(__be32 outside, __u8 proto)
+{
+	struct bitmap_entry *b = bitmap_lookup(outside, proto), *none;
+	struct bitmap_key key = { .proto = proto };
+	__u32 index = 0;
+
+	if (b)
+		return b;
+	none = bpf_map_lookup_elem(&fo_bitmap_none, &index);
+	if (!none)
+		return NULL;
+	addr4_store(key.outside, outside);
+	bpf_map_update_elem(&fo_bitmaps, &key, none, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&fo_bitmaps, &key);
+}
+
+static __always_inline __u64 *bitmap_word(struct bitmap_entry *b, __u32 word)
+{
+	asm volatile("" : "+r"(word)); /* the compiler knows the bound, older verifiers do not: say it again */
+	return &b->taken[word & (BITMAP_WORDS - 1)];
+}
+
+/* The ports of a word that are free, a bit for each. */
+static __always_inline __u64 bitmap_free(struct bitmap_entry *b, __u32 word)
+{
+	return ~READ_ONCE(*bitmap_word(b, word));
+}
+
+/* The port has been taken, by who cannot give it back before this returns. */
+static __always_inline void bitmap_set(__be32 outside, __u8 proto, __u16 port)
+{
+	struct bitmap_entry *b = bitmap_make(outside, proto);
+
+	if (b)
+		__sync_fetch_and_or(bitmap_word(b, port / 64), 1ULL << (port % 64));
+}
+
+/* The port is about to be given back. */
+static __always_inline void bitmap_clear(__be32 outside, __u8 proto, __u16 port)
+{
+	struct bitmap_entry *b = bitmap_lookup(outside, proto);
+
+	if (b)
+		__sync_fetch_and_and(bitmap_word(b, port / 64), ~(1ULL << (port % 64)));
+}
+
+/* Where the lowest set bit of 1 << n is in the multiple of this number: each n another (de Bruijn). */
+#define BITMAP_DE_BRUIJN 0x03f79d71b4cb0a89ULL
+
+static const __u8 bitmap_positions[64] = {
+	0,  1,	48, 2,	57, 49, 28, 3,	61, 58, 50, 42, 38, 29, 17, 4,	62, 55, 59, 36, 53, 51,
+	43, 22, 45, 39, 33, 30, 24, 18, 12, 5,	63, 47, 56, 27, 60, 41, 37, 16, 54, 35, 52, 21,
+	44, 32, 23, 11, 46, 26, 40, 15, 34, 20, 31, 10, 25, 14, 19, 9,	13, 8,	7,  6,
+};
+
+/* Index of the lowest set bit of a word that is not 0. There is no instruction for it, and branches cost the verifier. */
+static __always_inline __u32 bitmap_lowest(__u64 word)
+{
+	return bitmap_positions[((word & -word) * BITMAP_DE_BRUIJN) >> 58];
+}
+
+#endif
