@@ -12,5 +12,5 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(labtest.MainWithProgram(m))
+	os.Exit(labtest.MainWithProgram(m, judgePackage))
 }

@@ -39,15 +39,17 @@ const (
 
 var datapaths = []string{flyover, linux}
 
-// results are those of the rows that ran in this process's labs; the copies of the test binary in the labs have none.
+// results are those of what ran in this process's labs; the copies of the test binary in the labs have none.
 var results = struct {
 	sync.Mutex
-	of map[string]result // by resultName
-}{of: map[string]result{}}
+	of     map[string]result  // by resultName
+	judged map[string]opinion // by the name of the trial
+}{of: map[string]result{}, judged: map[string]opinion{}}
 
 // TestRows checks each row for each datapath in a lab of its own. A row may fail for the kernel; for flyover it needs a deviation.
 func TestRows(t *testing.T) {
 	t.Cleanup(func() { checkTable(t) })
+	checkTrials(t)
 	for _, r := range rows {
 		t.Run(fmt.Sprintf("%02d", r.number), func(t *testing.T) {
 			t.Parallel()
@@ -66,12 +68,12 @@ func checkRow(t *testing.T, r row, datapath string) {
 	judged := false
 	labtest.Alone(t, func(t *testing.T) {
 		judged = true
-		store(t, r, datapath, judge(t, r, datapath))
+		store(t, resultName(r, datapath), judge(t, r, datapath))
 	})
 	if judged {
 		return // in the lab: the rest is for the process outside it
 	}
-	got := load(t, r, datapath)
+	got := load[result](t, resultName(r, datapath))
 	results.Lock()
 	results.of[resultName(r, datapath)] = got
 	results.Unlock()
@@ -107,31 +109,31 @@ func resultName(r row, datapath string) string {
 	return fmt.Sprintf("%02d-%s", r.number, datapath)
 }
 
-func resultFile(r row, datapath string) string {
-	return filepath.Join(labtest.Dir(), resultName(r, datapath)+".json")
+func resultFile(name string) string {
+	return filepath.Join(labtest.Dir(), name+".json")
 }
 
 // store leaves a result for load: the lab's process has no other way to say more than passed or failed.
-func store(t *testing.T, r row, datapath string, got result) {
+func store(t *testing.T, name string, got any) {
 	t.Helper()
 	data, err := json.Marshal(got)
 	if err == nil {
-		err = os.WriteFile(resultFile(r, datapath), data, 0o600)
+		err = os.WriteFile(resultFile(name), data, 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func load(t *testing.T, r row, datapath string) result {
+func load[T any](t *testing.T, name string) T {
 	t.Helper()
-	var got result
-	data, err := os.ReadFile(resultFile(r, datapath))
+	var got T
+	data, err := os.ReadFile(resultFile(name))
 	if err == nil {
 		err = json.Unmarshal(data, &got)
 	}
 	if err != nil {
-		t.Fatalf("row %d has no result: %v", r.number, err)
+		t.Fatalf("%s has no result: %v", name, err)
 	}
 	return got
 }

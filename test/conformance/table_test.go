@@ -43,7 +43,7 @@ var sections = []section{
 // checkTable compares the committed file with the results of all rows, or writes it. It waits for a run of all rows.
 func checkTable(t *testing.T) {
 	t.Helper()
-	if len(results.of) < len(rows)*len(datapaths) {
+	if len(results.of) < len(rows)*len(datapaths) || len(results.judged) < len(trials) {
 		t.Logf("not all rows have run: %s is neither compared nor written", tableFile)
 		return
 	}
@@ -73,6 +73,7 @@ func table() string {
 			fmt.Fprintf(&b, "| %d | %s | %s | %s | %s |\n", r.number, r.requirement, r.source, cell(r, flyover), cell(r, linux))
 		}
 	}
+	b.WriteString(judgement())
 	b.WriteString(notes("Where flyover deviates, on purpose", flyover, func(r row) bool { return r.deviation != "" }))
 	b.WriteString(notes("Where flyover fails", flyover, func(r row) bool { return r.deviation == "" }))
 	b.WriteString(notes("Where Linux fails", linux, func(row) bool { return true }))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"flyover/test/lab"
@@ -14,15 +15,16 @@ import (
 // dirEnv names the run's directory. It also says to the copies of the test binary in labs that the program is in PATH already.
 const dirEnv = "FLYOVER_TEST_DIR"
 
-// MainWithProgram is Main for tests that run flyover: it is built anew and comes first in PATH of every command that they run.
-func MainWithProgram(m *testing.M) int {
+// MainWithProgram is Main for tests that run flyover: it is built anew and comes first in PATH of every command that they run. So are
+// the programs of further packages.
+func MainWithProgram(m *testing.M, further ...string) int {
 	if Dir() != "" || lab.IsInit() {
 		return Main(m)
 	}
 	dir, err := os.MkdirTemp("", "flyover-test-")
 	if err == nil {
 		defer os.RemoveAll(dir)
-		err = build(dir)
+		err = build(dir, append(further, "flyover/cmd/flyover"))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -36,11 +38,11 @@ func Dir() string {
 	return os.Getenv(dirEnv)
 }
 
-func build(dir string) error {
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", dir+"/flyover", "flyover/cmd/flyover")
+func build(dir string, packages []string) error {
+	cmd := exec.Command("go", append([]string{"build", "-buildvcs=false", "-o", dir + "/"}, packages...)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build flyover: %w\n%s", err, out)
+		return fmt.Errorf("build %s: %w\n%s", strings.Join(packages, ", "), err, out)
 	}
 	os.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	os.Setenv(dirEnv, dir)
