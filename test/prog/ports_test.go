@@ -99,6 +99,16 @@ func TestPortWideRange(t *testing.T) {
 	d.checkBijection(t)
 }
 
+// TestPortLast: of a range that begins and ends anywhere in the words of the bitmap, the last free ports are found as well.
+func TestPortLast(t *testing.T) {
+	overMappings(t, func(t *testing.T, m mapping) {
+		d := load(t, options{Mapping: m, Ports: [2]uint16{40010, 40409}})
+		d.fillRange(t, layers.IPProtocolUDP)
+		d.refuse(t, 1, bpf.DatapathReasonDROP_NO_PORT, packet.New(layers.IPProtocolUDP, d.sent(1, 9, remote(443)), nil).Bytes())
+		d.checkBijection(t)
+	})
+}
+
 // TestPortEvery: every port of the widest range is given out, without one false refusal: to the sessions of one remote, and to mappings.
 // It prints what the packet that takes the port costs the closer the range is to full, and what a refusal costs then.
 func TestPortEvery(t *testing.T) { overMappings(t, portEvery) }
