@@ -102,7 +102,7 @@ func TestPortWideRange(t *testing.T) {
 // TestPortLast: of a range that begins and ends anywhere in the words of the bitmap, the last free ports are found as well.
 func TestPortLast(t *testing.T) {
 	overMappings(t, func(t *testing.T, m mapping) {
-		d := load(t, options{Mapping: m, Ports: [2]uint16{40010, 40409}})
+		d := load(t, options{Mapping: m, Ports: [2]uint16{40010, 40521}})
 		d.fillRange(t, layers.IPProtocolUDP)
 		d.refuse(t, 1, bpf.DatapathReasonDROP_NO_PORT, packet.New(layers.IPProtocolUDP, d.sent(1, 9, remote(443)), nil).Bytes())
 		d.checkBijection(t)
