@@ -43,7 +43,8 @@ list() {
 		stride of even steps     | port.h       | s/\(f->at >> 16\) \| 1/(f->at >> 16) \& ~1/
 		bit stays set            | bitmap.h     | s/__sync_fetch_and_and\(bitmap_word\(b, port \/ 64\), ~\(1ULL/__sync_fetch_and_or(bitmap_word(b, port \/ 64), (1ULL/
 		bit is not set           | bitmap.h     | s/__sync_fetch_and_or\(bitmap_word\(b, port \/ 64\), 1ULL/__sync_fetch_and_or(bitmap_word(b, port \/ 64), 0ULL/
-		last free port missed    | port.h       | s/f->tried \|= free & -free;/f->tried = ~0ULL;/
+		wrong bit                | bitmap.h     | s/BITMAP_DE_BRUIJN\) >> 58/BITMAP_DE_BRUIJN) >> 59/
+		port beyond the range    | port.h       | s/if \(port < f->first \|\| port > f->last\)/if (0)/
 		over is not vacated      | port.h       | s/if \(!session_is_over\(session_life_load\(&r->life\)/if (1 || !session_is_over(session_life_load(&r->life)/
 		no limit of sessions     | usage.h      | s/READ_ONCE\(u->sessions\) >= ep->sessions_max/0/
 		no limit of rate         | usage.h      | s/if \(level < 1000\)/if (level < 0)/
