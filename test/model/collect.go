@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import "net/netip"
+
+// pressedTurns is how many tokens are looked at when something has run out.
+const pressedTurns = 256
+
+// collect looks at the oldest token: its session is removed if it is over, or the token is the youngest then. False: there is none.
+func (m *Model) collect(how patience, pressed bool) bool {
+	if len(m.Tokens) == 0 {
+		return false
+	}
+	key := m.Tokens[0]
+	m.Tokens = m.Tokens[1:]
+	s := m.Sessions[key]
+	if s == nil {
+		m.fault("token of %v, which is no entry", key)
+		return true
+	}
+	if !m.isOver(s.Life, key.Proto, how, pressed) {
+		m.Tokens = append(m.Tokens, key)
+		return true
+	}
+	m.session(key)
+	m.end(key, s)
+	delete(m.Sessions, key)
+	return true
+}
+
+func (m *Model) collectPressed(how patience) {
+	for range pressedTurns {
+		if !m.collect(how, true) {
+			return
+		}
+	}
+}
+
+// end gives back what a session holds; its entry stays.
+func (m *Model) end(key SessionKey, s *Session) {
+	if s.State == Dead {
+		return
+	}
+	m.session(key)
+	s.State = Dead
+	if m.Mapping != OpenFilter {
+		index := m.permitKey(key, s.Outside)
+		p := m.permit(index)
+		if p.Sessions--; p.Sessions == 0 {
+			delete(m.Permits, index)
+		}
+	}
+	if m.Mapping == Dependent {
+		delete(m.InVain, m.space(key))
+	} else {
+		m.leaveMapping(key, s)
+	}
+	if s.Owner != Host {
+		m.usage(s.Owner).Sessions--
+	}
+}
+
+// leaveMapping gives back a session's share in its mapping.
+func (m *Model) leaveMapping(key SessionKey, s *Session) {
+	index := mappingKey(key, m.Outside)
+	e := m.mapping(index)
+	if e.Sessions--; e.Sessions > 0 {
+		return
+	}
+	place := PortKey{netip.AddrPortFrom(m.Outside, e.Port), key.Proto}
+	m.port(place)
+	delete(m.Ports, place)
+	delete(m.Mappings, index)
+	delete(m.InVain, m.space(key))
+	if s.Owner != Host {
+		m.usage(s.Owner).Mappings--
+	}
+}

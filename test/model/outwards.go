@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import "net/netip"
+
+// fromEndpoint is the path of whatever an endpoint sends.
+func (m *Model) fromEndpoint(p *packet, whole bool, id int) Outcome {
+	e, known := m.Endpoints[id]
+	if !known {
+		return stays(p, "DROP_NOT_ENDPOINT")
+	}
+	if !whole {
+		return stays(p, "DROP_MALFORMED")
+	}
+	if reason := admitFrame(p, e); reason != "" {
+		return stays(p, reason)
+	}
+	if MAC(p.frame) != m.GatewayMAC {
+		return m.bridge(p, id)
+	}
+	out := m.outwards(p, id)
+	if e.Masqueraded {
+		m.refuse(p, id, &out)
+	}
+	return out
+}
+
+// admitFrame is the source guard.
+func admitFrame(p *packet, e Endpoint) string {
+	switch {
+	case p.etherType == etherVLAN || p.etherType == etherQinQ || p.etherType < etherFirst:
+		return "DROP_VLAN"
+	case MAC(p.frame[6:]) != e.MAC:
+		return "DROP_SOURCE_MAC"
+	case p.etherType == etherIPv4 && p.src != e.Addr:
+		return "DROP_SOURCE_IPV4"
+	case p.etherType == etherIPv6:
+		return "DROP_IPV6"
+	}
+	return ""
+}
+
+// bridge is for frames to other MACs of the network.
+func (m *Model) bridge(p *packet, id int) Outcome {
+	to := MAC(p.frame)
+	if to[0]&1 == 1 {
+		return stays(p, "PASS_BROADCAST")
+	}
+	for other, e := range m.Endpoints {
+		if e.MAC == to && other != id && e.Subnet == m.Endpoints[id].Subnet {
+			return Outcome{"FORWARD_ENDPOINT", p.frame, other}
+		}
+	}
+	return stays(p, "DROP_UNKNOWN_MAC")
+}
+
+// outwards is for what is sent to the gateway.
+func (m *Model) outwards(p *packet, id int) Outcome {
+	switch {
+	case p.etherType != etherIPv4:
+		return stays(p, "PASS_ETHERTYPE")
+	case m.Endpoints[id].Subnet.Contains(p.dst):
+		return stays(p, "PASS_HOST")
+	case !m.Endpoints[id].Masqueraded:
+		return stays(p, "PASS_ROUTED")
+	}
+	if reason := p.judge(); reason != "" {
+		return stays(p, reason)
+	}
+	if m.isExempt(p.dst) {
+		return stays(p, "PASS_ROUTED")
+	}
+	reason := ""
+	switch {
+	case p.hasOptions():
+		reason = "PASS_OPTIONS"
+	case p.ttl <= 1:
+		reason = "PASS_TTL"
+	default:
+		reason = p.parseTransport()
+	}
+	if reason == "DROP_TRANSPORT" {
+		return stays(p, reason)
+	}
+	if reason == "" && p.proto == icmp && !isRequest(p.kind) {
+		reason = "PASS_PROTOCOL"
+		if out, mine := m.hairpinError(p); mine {
+			return out
+		}
+	}
+	if reason != "" {
+		return stays(p, m.byStack(p, reason))
+	}
+	return m.masquerade(p, id)
+}
+
+func (m *Model) isExempt(a netip.Addr) bool { return m.Exempt.IsValid() && m.Exempt.Contains(a) }
+
+// byStack is the reason for what the stack is to handle, unless it would send it out where nobody translates.
+func (m *Model) byStack(p *packet, reason string) string {
+	if m.Route(p.dst).Way == Elsewhere {
+		return "DROP_ROUTE"
+	}
+	return reason
+}
+
+// masquerade sends a packet out by its session.
+func (m *Model) masquerade(p *packet, id int) Outcome {
+	key := keyOf(p)
+	route := m.Route(p.dst)
+	s := m.find(p, key, id)
+	if s == nil {
+		var reason string
+		if s, reason = m.openBy(p, key, id, route); reason != "" {
+			return stays(p, reason)
+		}
+	}
+	if p.dst == m.Outside {
+		return m.hairpin(p, s)
+	}
+	s.NextHop = route.NextHop // the slow path has not known it
+	if p.size() > m.MTU {
+		return stays(p, "PASS_MTU")
+	}
+	e := p.edit()
+	e.translate(p, source, s.Outside)
+	e.hop()
+	return Outcome{Reason: "FORWARD_OUTSIDE", Frame: e}
+}
+
+// openBy makes a session where the route leads to an uplink, or to an outside port of ours that somebody has.
+func (m *Model) openBy(p *packet, key SessionKey, id int, route Route) (*Session, string) {
+	switch route.Way {
+	case Elsewhere:
+		return nil, "DROP_ROUTE"
+	case Nowhere:
+		if p.proto == icmp || m.port(PortKey{netip.AddrPortFrom(p.dst, p.dport), p.proto}) == nil {
+			return nil, "PASS_HOST"
+		}
+		return m.open(p, key, id, netip.Addr{})
+	}
+	return m.open(p, key, id, route.NextHop)
+}
+
+// hairpin sends a packet to an outside port of ours back in, as if it had come by the uplink; it is one hop in all.
+func (m *Model) hairpin(p *packet, s *Session) Outcome {
+	e := p.edit()
+	e.translate(p, source, s.Outside)
+	back, _ := parse(e)
+	back.parseTransport()
+	out, mine := m.reply(back)
+	switch {
+	case !mine:
+		return Outcome{Reason: "DROP_UNSOLICITED"}
+	case out.Reason == "FORWARD_INSIDE":
+		out.Reason = "FORWARD_HAIRPIN"
+	}
+	return out
+}
+
+// hairpinError is an error of one endpoint about another's packet that came by an outside port of ours (RFC 5508 REQ-7). False: it is
+// about no such packet.
+func (m *Model) hairpinError(p *packet) (Outcome, bool) {
+	e, s := m.translateErrorOut(p, p.src)
+	if s == nil || s.Outside.Addr() != p.dst {
+		return Outcome{}, false
+	}
+	e.address(source, m.Outside)
+	back, _ := parse(e)
+	back.parseTransport()
+	out := m.errorIn(back)
+	if out.Reason != "FORWARD_ICMP_IN" {
+		return Outcome{Reason: "DROP_ICMP"}, true
+	}
+	out.Reason = "FORWARD_HAIRPIN"
+	return out, true
+}

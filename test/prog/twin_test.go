@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package prog
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"flyover/bpf"
+	"flyover/test/model"
+	"flyover/test/packet"
+)
+
+// twin is a datapath and the model of it, which get the same packets.
+type twin struct {
+	*datapath
+	t     testing.TB
+	model *model.Model
+	// counted is how many packets have had each reason, by hook.
+	counted map[string]*[3]uint64
+	reasons map[string]bpf.DatapathReason
+	out     []byte // where frames come out
+}
+
+// exemptPrefix is what sees inside addresses.
+var exemptPrefix = netip.MustParsePrefix("198.51.100.128/25")
+
+func newTwin(t testing.TB, opts options, sockets map[uint16]bool) *twin {
+	t.Helper()
+	w := &twin{
+		datapath: load(t, opts), t: t, counted: map[string]*[3]uint64{}, reasons: map[string]bpf.DatapathReason{},
+		out: make([]byte, 8192),
+	}
+	for _, r := range bpf.Reasons() {
+		w.reasons[r.String()] = r
+	}
+	w.model = model.New(model.Config{
+		Mapping: model.Mapping(opts.Mapping), Limits: model.Limits{
+			Sessions: opts.Limits.sessions, Mappings: opts.Limits.mappings, Rate: opts.Limits.rate, Burst: opts.Limits.burst,
+		},
+		Entries: int(w.FoSessions4.MaxEntries()), Range: opts.Ports, Subnet: subnet, Gateway: gatewayAddr,
+		GatewayMAC: model.MAC(gatewayMAC), Outside: outsideAddr, UplinkMAC: model.MAC(w.uplinkMAC), MTU: mtu, Exempt: exemptPrefix,
+		Endpoints: w.modelEndpoints(), HostPorts: sockets, Route: routeOf,
+	}, w)
+	// What control says of the host itself and of exempt destinations, and other tests do without.
+	put(t, w.FoNeighbours4, bpf.DatapathNeighbour4Key{Network: masqueraded, Addr: gatewayAddr.As4()},
+		bpf.DatapathNeighbourEntry{Mac: gatewayMAC, Ifindex: w.bridge})
+	put(t, w.FoExempt4, bpf.DatapathExempt4Key{PrefixLen: 32 + uint32(exemptPrefix.Bits()), Network: masqueraded,
+		Addr: exemptPrefix.Addr().As4()}, bpf.DatapathExemptEntry{Network: masqueraded})
+	var network bpf.DatapathNetworkEntry
+	if err := w.FoNetworks.Lookup(uint32(masqueraded), &network); err != nil {
+		t.Fatal(err)
+	}
+	network.Flags |= bpf.DatapathNetworkFlagsNETWORK_EXEMPT
+	put(t, w.FoNetworks, uint32(masqueraded), network)
+	return w
+}
+
+func (w *twin) modelEndpoints() map[int]model.Endpoint {
+	all := map[int]model.Endpoint{}
+	for id, e := range w.endpoints {
+		if id == 0 {
+			continue
+		}
+		network := map[uint32]netip.Prefix{masqueraded: subnet, routed: routedSubnet}[e.network]
+		all[id] = model.Endpoint{Addr: e.addr, MAC: model.MAC(e.mac), Subnet: network, Masqueraded: e.network == masqueraded}
+	}
+	return all
+}
+
+// onLink is the uplink's own segment.
+var onLink = netip.PrefixFrom(outsideAddr, 24).Masked()
+
+// routeOf is the routing table that makeHost and the lab have made.
+func routeOf(a netip.Addr) model.Route {
+	edge := func(p netip.Prefix) bool { // network and broadcast address
+		first, last := p.Masked().Addr().As4(), p.Masked().Addr().As4()
+		for i := p.Bits(); i < 32; i++ {
+			last[i/8] |= 0x80 >> (i % 8)
+		}
+		return a == netip.AddrFrom4(first) || a == netip.AddrFrom4(last)
+	}
+	switch {
+	case a == outsideAddr || a == unroutableAddr || a == elsewhere.Addr() || edge(onLink) || edge(elsewhere):
+		return model.Route{}
+	case elsewhere.Masked().Contains(a):
+		return model.Route{Way: model.Elsewhere}
+	case onLink.Contains(a):
+		return model.Route{Way: model.Uplink, NextHop: a}
+	}
+	return model.Route{Way: model.Uplink, NextHop: nextHop}
+}
+
+// inject is the input for the program.
+func (w *twin) inject(in model.Input) injection {
+	switch in.Hook {
+	case model.FromEndpoint:
+		i := w.fromEndpoint(in.Endpoint, in.Frame)
+		if in.Endpoint == 0 {
+			i.context.Ifindex = w.uplink
+		}
+		return i
+	case model.FromUplink:
+		return w.fromUplink(in.Frame)
+	}
+	i := w.toUplink(0, in.Frame)
+	i.context.IngressIfindex = map[model.Came]uint32{model.OffBridge: w.bridge, model.FromElsewhere: w.uplink}[in.Came]
+	return i
+}
+
+// clock is the clock that the programs read.
+func (w *twin) clock() unix.Timespec {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &now); err != nil {
+		w.t.Fatal(err)
+	}
+	return now
+}
+
+func milliseconds(t unix.Timespec) uint32 { return uint32(t.Nano() / 1e6) }
+
+// awaitSecond lets the turn of a second pass, so that a packet seldom meets it.
+func (w *twin) awaitSecond() unix.Timespec {
+	now := w.clock()
+	for now.Nsec > 990e6 {
+		_ = unix.Nanosleep(&unix.Timespec{Nsec: 1e9 - now.Nsec}, nil)
+		now = w.clock()
+	}
+	return now
+}
+
+// send gives both the packet. It returns what they do not agree on, and what became of the packet.
+func (w *twin) send(in model.Input) (model.Outcome, []string) {
+	injected := w.inject(in)
+	opts := ebpf.RunOptions{Data: in.Frame, DataOut: w.out[:len(in.Frame)+256], Context: &injected.context}
+	before := w.awaitSecond()
+	action, err := injected.program.Run(&opts)
+	if err != nil {
+		w.t.Fatalf("run %s: %v\n%s", injected.hook, err, packet.Text(in.Frame))
+	}
+	after := w.clock()
+	in.Time = model.Time{Seconds: uint32(before.Sec), From: milliseconds(before), To: milliseconds(after)}
+	if before.Sec == after.Sec {
+		return w.judge(in, int32(action), opts.DataOut)
+	}
+	// The program may have seen either second.
+	other := w.model.Clone()
+	outcome, differences := w.judge(in, int32(action), opts.DataOut)
+	if len(differences) > 0 {
+		w.uncount(in.Hook, outcome.Reason)
+		w.model, in.Time.Seconds = other, uint32(after.Sec)
+		outcome, differences = w.judge(in, int32(action), opts.DataOut)
+	}
+	return outcome, differences
+}
+
+// judge lets the model have the packet that the program has had, and compares.
+func (w *twin) judge(in model.Input, action int32, frame []byte) (model.Outcome, []string) {
+	want := w.model.Receive(in)
+	differences := append([]string{}, w.model.Faults...)
+	if got := w.actionOf(want.Reason); action != got {
+		differences = append(differences, fmt.Sprintf("action %d, the model has %d", action, got))
+	}
+	differences = append(differences, w.compareReason(in.Hook, want.Reason)...)
+	if want.Frame != nil && string(want.Frame) != string(frame) {
+		differences = append(differences, "frame (-model +program):\n"+packet.Diff(want.Frame, frame))
+	}
+	return want, append(differences, w.compareTouched()...)
+}
+
+func (w *twin) actionOf(reason string) int32 {
+	r, ok := w.reasons[reason]
+	if !ok { // held
+		return actions[bpf.Drop]
+	}
+	class, _, _ := strings.Cut(strings.ToLower(r.String()), "_")
+	return actions[bpf.Class(class)]
+}
+
+// compareReason looks whether the packet was counted under the reason, which is then under no other.
+func (w *twin) compareReason(hook model.Hook, reason string) []string {
+	n := w.counted[reason]
+	if n == nil {
+		n = &[3]uint64{}
+		w.counted[reason] = n
+	}
+	n[hook]++
+	if got := w.packets(reason); got != *n {
+		return []string{fmt.Sprintf("the model has reason %s; the programs': %s", reason, w.otherReasons())}
+	}
+	return nil
+}
+
+func (w *twin) uncount(hook model.Hook, reason string) { w.counted[reason][hook]-- }
+
+// packets is how many packets the programs have counted under the reason, by hook.
+func (w *twin) packets(reason string) [3]uint64 {
+	var cpus []bpf.DatapathReasonEntry
+	if err := w.FoReasons.Lookup(uint32(w.reasons[reason]), &cpus); err != nil {
+		w.t.Fatal(err)
+	}
+	var sum [3]uint64
+	for _, e := range cpus {
+		sum[model.FromEndpoint] += e.FromEndpoint.Packets
+		sum[model.FromUplink] += e.FromUplink.Packets
+		sum[model.ToUplink] += e.ToUplink.Packets
+	}
+	return sum
+}
+
+// otherReasons are those that are counted otherwise than by the model.
+func (w *twin) otherReasons() string {
+	var all []string
+	for name := range w.reasons {
+		want := [3]uint64{}
+		if n := w.counted[name]; n != nil {
+			want = *n
+		}
+		if got := w.packets(name); got != want {
+			all = append(all, fmt.Sprintf("%s %v, the model %v", name, got, want))
+		}
+	}
+	return strings.Join(all, "; ")
+}

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package prog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+
+	"github.com/cilium/ebpf"
+
+	"flyover/bpf"
+	"flyover/test/model"
+)
+
+// The model's keys and entries as those of the maps.
+
+func (w *twin) ifindexOf(owner int) uint32 {
+	if owner == model.Host {
+		return w.bridge
+	}
+	return w.endpoints[owner].ifindex
+}
+
+func sessionKeyOf(k model.SessionKey) sessionKey {
+	return sessionKey{Inside: k.Inside.Addr().As4(), Remote: k.Remote.Addr().As4(),
+		InsidePort: be16(k.Inside.Port()), RemotePort: be16(k.Remote.Port()), Proto: k.Proto}
+}
+
+// sessionOf is nil if there is none. Of a dead one nothing counts but that.
+func (w *twin) sessionOf(s *model.Session) *sessionEntry {
+	if s == nil {
+		return nil
+	}
+	var e sessionEntry
+	if s.State == model.Dead {
+		return &e
+	}
+	e.Life.Seen, e.Life.State = s.Seen, bpf.DatapathSessionState(s.State)
+	e.Outside, e.OutsidePort = s.Outside.Addr().As4(), be16(s.Outside.Port())
+	if s.NextHop.IsValid() {
+		e.NextHop = s.NextHop.As4()
+	}
+	e.Uplink, e.Mtu, e.TcpMark, e.Endpoint = w.uplink, mtu, s.Mark, uint16(s.Owner)
+	if s.Owner == model.Host {
+		e.Endpoint = 0xffff
+	}
+	e.Flags = map[mapping]bpf.DatapathSessionFlags{
+		independent: bpf.DatapathSessionFlagsSESSION_MAPPED,
+		openFilter:  bpf.DatapathSessionFlagsSESSION_MAPPED | bpf.DatapathSessionFlagsSESSION_OPEN,
+	}[w.mapping]
+	return &e
+}
+
+func permitKeyOf(k model.PermitKey) replyKey {
+	return replyKey{Remote: k.Remote.Addr().As4(), Outside: k.Outside.Addr().As4(),
+		RemotePort: be16(k.Remote.Port()), OutsidePort: be16(k.Outside.Port()), Proto: k.Proto}
+}
+
+func (w *twin) permitOf(p *model.Permit) *replyEntry {
+	if p == nil {
+		return nil
+	}
+	e := replyEntry{Inside: p.Inside.Addr().As4(), InsidePort: be16(p.Inside.Port()), Endpoint: w.ifindexOf(p.Owner), Sessions: p.Sessions}
+	e.Life.Seen, e.Life.State = p.Seen, bpf.DatapathSessionState(p.State)
+	return &e
+}
+
+func mappedKeyOf(k model.MappingKey) mappingKey {
+	return mappingKey{Inside: k.Inside.Addr().As4(), Outside: k.Outside.As4(), InsidePort: be16(k.Inside.Port()), Proto: k.Proto}
+}
+
+func mappedOf(m *model.MappingEntry) *mappingEntry {
+	if m == nil {
+		return nil
+	}
+	return &mappingEntry{OutsidePort: be16(m.Port), Sessions: m.Sessions}
+}
+
+func placeKeyOf(k model.PortKey) portKey {
+	return portKey{Outside: k.Outside.Addr().As4(), OutsidePort: be16(k.Outside.Port()), Proto: k.Proto}
+}
+
+func (w *twin) placeOf(p *model.PortOwner) *portEntry {
+	if p == nil {
+		return nil
+	}
+	e := portEntry{Inside: p.Inside.Addr().As4(), InsidePort: be16(p.Inside.Port()), Endpoint: w.ifindexOf(p.Owner), Uplink: w.uplink}
+	e.Life.Seen, e.Life.State = p.Seen, bpf.DatapathSessionState(p.State)
+	return &e
+}
+
+// lookup is the entry of a key, nil if there is none.
+func lookup[K, V any](w *twin, m *ebpf.Map, key K) *V {
+	var v V
+	if err := m.Lookup(key, &v); err != nil {
+		if !errors.Is(err, ebpf.ErrKeyNotExist) {
+			w.t.Fatalf("look up in %v: %v", m, err)
+		}
+		return nil
+	}
+	return &v
+}
+
+// unequal is empty if both are absent or the same.
+func unequal[V comparable](what string, key any, want, got *V) []string {
+	if want == nil && got == nil || want != nil && got != nil && *want == *got {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s %+v:\n  program %s\n  model   %s", what, key, entryText(got), entryText(want))}
+}
+
+func entryText[V any](v *V) string {
+	if v == nil {
+		return "none"
+	}
+	return fmt.Sprintf("%+v", *v)
+}
+
+func living(s *sessionEntry) *sessionEntry {
+	if s != nil && s.Life.State == bpf.DatapathSessionStateSESSION_DEAD {
+		return &sessionEntry{}
+	}
+	return s
+}
+
+// compareTouched compares what the last packet may have changed.
+func (w *twin) compareTouched() []string {
+	var all []string
+	touched := w.model.Touched
+	for _, k := range touched.Sessions {
+		got := living(lookup[sessionKey, sessionEntry](w, w.FoSessions4, sessionKeyOf(k)))
+		all = append(all, unequal("session", k, w.sessionOf(w.model.Sessions[k]), got)...)
+	}
+	for _, k := range touched.Permits {
+		got := lookup[replyKey, replyEntry](w, w.FoReplies4, permitKeyOf(k))
+		all = append(all, unequal("permit", k, w.permitOf(w.model.Permits[k]), got)...)
+	}
+	for _, k := range touched.Mappings {
+		got := lookup[mappingKey, mappingEntry](w, w.FoMappings4, mappedKeyOf(k))
+		all = append(all, unequal("mapping", k, mappedOf(w.model.Mappings[k]), got)...)
+	}
+	for _, k := range touched.Ports {
+		got := lookup[portKey, portEntry](w, w.FoPorts4, placeKeyOf(k))
+		all = append(all, unequal("port", k, w.placeOf(w.model.Ports[k]), got)...)
+	}
+	for _, owner := range touched.Owners {
+		all = append(all, w.compareUsage(owner)...)
+	}
+	return all
+}
+
+func (w *twin) compareUsage(owner int) []string {
+	got := lookup[uint32, bpf.DatapathUsageEntry](w, w.FoUsage, uint32(owner))
+	want := model.Usage{}
+	if u := w.model.Usage[owner]; u != nil {
+		want = *u
+	}
+	has := model.Usage{Sessions: got.Sessions, Mappings: got.Mappings,
+		Makes: model.Bucket{At: got.Bucket.At, Level: got.Bucket.Level}, Answers: model.Bucket{At: got.Answers.At, Level: got.Answers.Level}}
+	return unequal("usage of", owner, &want, &has)
+}
+
+// compareTables compares all of them.
+func (w *twin) compareTables() []string {
+	var all []string
+	all = append(all, compareAll(w, "session", w.FoSessions4, w.model.Sessions, sessionKeyOf, w.sessionOf, living)...)
+	all = append(all, compareAll(w, "permit", w.FoReplies4, w.model.Permits, permitKeyOf, w.permitOf, same)...)
+	all = append(all, compareAll(w, "mapping", w.FoMappings4, w.model.Mappings, mappedKeyOf, mappedOf, same)...)
+	all = append(all, compareAll(w, "port", w.FoPorts4, w.model.Ports, placeKeyOf, w.placeOf, same)...)
+	for id := range w.endpoints[1:] {
+		all = append(all, w.compareUsage(id+1)...)
+	}
+	if others := w.otherReasons(); others != "" {
+		all = append(all, "reasons: "+others)
+	}
+	return all
+}
+
+func same[V any](v *V) *V { return v }
+
+func compareAll[K, MK comparable, V comparable, MV any](w *twin, what string, m *ebpf.Map, entriesOf map[MK]*MV,
+	keyOf func(MK) K, valueOf func(*MV) *V, clean func(*V) *V) []string {
+	var all []string
+	there := entries[K, V](w.t, m)
+	for k, v := range entriesOf {
+		key := keyOf(k)
+		var got *V
+		if e, ok := there[key]; ok {
+			got = clean(&e)
+		}
+		all = append(all, unequal(what, k, valueOf(v), got)...)
+		delete(there, key)
+	}
+	for key, v := range there {
+		all = append(all, fmt.Sprintf("%s %+v %+v: the model has none", what, key, v))
+	}
+	return all
+}
+
+// Port, Buckets and Exhausted make the twin the model's oracle.
+
+func (w *twin) Port(k model.SessionKey) uint16 {
+	s := lookup[sessionKey, sessionEntry](w, w.FoSessions4, sessionKeyOf(k))
+	if s == nil || s.Life.State == bpf.DatapathSessionStateSESSION_DEAD {
+		return 0
+	}
+	return be16(s.OutsidePort)
+}
+
+func (w *twin) Buckets(endpoint int) (sessions, answers model.Bucket) {
+	u := lookup[uint32, bpf.DatapathUsageEntry](w, w.FoUsage, uint32(endpoint))
+	return model.Bucket{At: u.Bucket.At, Level: u.Bucket.Level}, model.Bucket{At: u.Answers.At, Level: u.Answers.Level}
+}
+
+// spaceHash is exhausted_space() of the programs, whose port_secret is 0 unless the loader sets it.
+func spaceHash(s model.Space) uint32 {
+	remote := [4]byte{}
+	if s.Remote.IsValid() {
+		remote = s.Remote.Addr().As4()
+	}
+	outside := s.Outside.As4()
+	h := binary.NativeEndian.Uint32(outside[:]) * 0x85ebca6b
+	h = (h ^ h>>15 ^ binary.NativeEndian.Uint32(remote[:])) * 0xc2b2ae35
+	h = (h ^ h>>13 ^ uint32(be16(s.Remote.Port()))) * 0x85ebca6b
+	h = (h ^ h>>16 ^ uint32(s.Proto)) * 0xc2b2ae35
+	return h ^ h>>16
+}
+
+// Exhausted says whether there is a note of the space that is not of just now.
+func (w *twin) Exhausted(s model.Space) bool {
+	hash := spaceHash(s)
+	e := lookup[uint32, bpf.DatapathExhaustedEntry](w, w.FoExhausted, hash%w.FoExhausted.MaxEntries())
+	return e.At != 0 && e.Space == hash && milliseconds(w.clock())-e.At > 500
+}
+
+// pass lets time pass for both.
+func (w *twin) pass(rng *rand.Rand, seconds uint32) {
+	for k, v := range entries[sessionKey, sessionEntry](w.t, w.FoSessions4) {
+		v.Life.Seen -= seconds
+		put(w.t, w.FoSessions4, k, v)
+	}
+	for k, v := range entries[replyKey, replyEntry](w.t, w.FoReplies4) {
+		v.Life.Seen -= seconds
+		put(w.t, w.FoReplies4, k, v)
+	}
+	for k, v := range entries[portKey, portEntry](w.t, w.FoPorts4) {
+		v.Life.Seen -= seconds
+		put(w.t, w.FoPorts4, k, v)
+	}
+	w.model.Age(seconds)
+	if rng.IntN(2) == 0 {
+		w.forgetExhausted(w.t)
+		clear(w.model.InVain)
+	}
+	if rng.IntN(2) == 0 {
+		w.refill()
+	}
+}
+
+// refill lets every endpoint have as many answers at once as ever.
+func (w *twin) refill() {
+	for owner, u := range w.model.Usage {
+		if owner == model.Host {
+			continue
+		}
+		u.Answers = model.Bucket{}
+		e := lookup[uint32, bpf.DatapathUsageEntry](w, w.FoUsage, uint32(owner))
+		e.Answers.At, e.Answers.Level = 0, 0
+		put(w.t, w.FoUsage, uint32(owner), *e)
+	}
+}
+
+var _ model.Oracle = (*twin)(nil)
+
+// somewhere is a remote that nobody has talked to.
+func somewhere(rng *rand.Rand) netip.Addr {
+	return netip.AddrFrom4([4]byte{byte(1 + rng.IntN(223)), byte(rng.Uint32()), byte(rng.Uint32()), byte(rng.Uint32())})
+}
