@@ -38,7 +38,7 @@ static __always_inline bool icmp_quote_ports(const struct pkt *p, struct icmp_qu
 {
 	__be16 *at = pkt_at(p->skb, q->l4, 8);
 
-	if (!at)
+	if (!at || q->l4 + 8 > p->end) /* a short frame's padding is no quotation */
 		return false;
 	if (q->proto == IPPROTO_TCP || q->proto == IPPROTO_UDP) {
 		q->sport = at[0];

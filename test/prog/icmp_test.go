@@ -158,3 +158,15 @@ func TestErrorHairpin(t *testing.T) {
 	p.Ethernet.SrcMAC, p.Ethernet.DstMAC = gatewayMAC[:], d.endpoints[1].mac[:]
 	d.expect(t, in, expectation{reason: bpf.DatapathReasonFORWARD_HAIRPIN, frame: p.Bytes(), to: 1})
 }
+
+// TestErrorInPadding: a quotation ends where the packet ends. What comes behind it in the frame is padding, and an error that has
+// only half of the 8 octets that it must have is about nothing (RFC 792).
+func TestErrorInPadding(t *testing.T) {
+	d := load(t, options{})
+	for _, proto := range protocols {
+		f := d.open(t, proto, 1000)
+		quoted := quote(d.outward(f), 28)
+		frame := d.errorTo(message(3, 3, 0, quoted[:24])).Bytes()
+		d.expect(t, d.fromUplink(append(frame, quoted[24:]...)), expectation{reason: bpf.DatapathReasonPASS_NO_SESSION})
+	}
+}
