@@ -221,12 +221,13 @@ static __always_inline enum reason forward_translated(struct pkt *p, const struc
 /* An ICMP error from outside about a session. */
 static __always_inline enum reason forward_icmp_error(struct pkt *p, __u32 uplink)
 {
-	struct network_entry *net;
-	struct endpoint_entry *ep;
+	struct network_entry *net = NULL;
+	struct endpoint_entry *ep = NULL;
 	struct reply4_owner owner = {};
 	struct reply4_key key;
 	struct icmp_quote q;
 	enum reason reason;
+	bool host; /* the session is the host's own: the stack takes it from here */
 
 	if (!icmp_quote_parse(p, &q) || q.src != p->dst)
 		return deliver_unasked(p, PASS_NO_SESSION);
@@ -237,12 +238,15 @@ static __always_inline enum reason forward_icmp_error(struct pkt *p, __u32 uplin
 	if (reason)
 		return reason;
 	reason = deliver_owner(owner.endpoint, owner.inside, &ep, &net);
+	host = reason;
+	if (host && !deliver_is_gateway(owner.endpoint, owner.inside))
+		return reason;
+	reason = icmp_quote_translate(p, &q, TRANSLATE_SOURCE, owner.inside, owner.inside_port);
 	if (!reason)
-		reason = icmp_quote_translate(p, &q, TRANSLATE_SOURCE, owner.inside, owner.inside_port);
-	if (!reason)
-		reason = translate_ip(p, TRANSLATE_DESTINATION, owner.inside, p->ttl > 1 ? 1 : 0);
-	if (!reason)
-		reason = deliver_in(p, ep, net, owner.endpoint);
+		reason = translate_ip(p, TRANSLATE_DESTINATION, owner.inside, !host && p->ttl > 1 ? 1 : 0);
+	if (reason || host)
+		return reason ? reason : PASS_HOST;
+	reason = deliver_in(p, ep, net, owner.endpoint);
 	return reason ? reason : FORWARD_ICMP_IN;
 }
 

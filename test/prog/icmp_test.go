@@ -170,3 +170,26 @@ func TestErrorInPadding(t *testing.T) {
 		d.expect(t, d.fromUplink(append(frame, quoted[24:]...)), expectation{reason: bpf.DatapathReasonPASS_NO_SESSION})
 	}
 }
+
+// TestErrorInToHost: an error about a session of the host itself, from its address on the network, is translated back and the
+// stack's, as its replies are.
+func TestErrorInToHost(t *testing.T) {
+	overMappings(t, func(t *testing.T, m mapping) {
+		d := load(t, options{Mapping: m})
+		put(t, d.FoNeighbours4, bpf.DatapathNeighbour4Key{Network: masqueraded, Addr: gatewayAddr.As4()},
+			bpf.DatapathNeighbourEntry{Mac: gatewayMAC, Ifindex: d.bridge})
+		p := d.routedByStack(layers.IPProtocolUDP, 21000)
+		p.SetSource(netip.AddrPortFrom(gatewayAddr, 21000))
+		own := quote(p, 28)
+		if action, _ := d.toUplink(0, p.Bytes()).run(t); action != actions[bpf.Pass] {
+			t.Fatalf("action %d", action)
+		}
+		p.SetSource(outside(21000))
+		seen := quote(p, 28)
+		copy(own[26:28], seen[26:28]) // the transport checksum is left
+		e := d.errorTo(message(3, 4, 1400, seen))
+		in := d.fromUplink(e.Bytes())
+		e.Payload, e.IPv4.DstIP = message(3, 4, 1400, own), gatewayAddr.AsSlice()
+		d.expect(t, in, expectation{reason: bpf.DatapathReasonPASS_HOST, frame: e.Bytes()})
+	})
+}
