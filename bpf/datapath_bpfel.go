@@ -316,7 +316,8 @@ type DatapathReply4Entry struct {
 	Inside     [4]uint8
 	Endpoint   uint32
 	InsidePort uint16
-	Pad        [2]uint8
+	Mapped     bool
+	Pad        uint8
 	Sessions   uint32
 }
 

@@ -93,7 +93,8 @@ static __always_inline bool forward_owner_of(__u32 uplink, const struct reply4_k
 	struct uplink_entry *up;
 
 	key.remote_port = 0;
-	if (reply4_owner_of(&key, owner))
+	/* A tuple may have remote port 0, too, and is nobody else's then. */
+	if (reply4_owner_of(&key, owner) && (owner->mapped || !flow->remote_port))
 		return true;
 	up = uplink_lookup(uplink);
 	if (!up)

@@ -162,6 +162,7 @@ static __always_inline void masquerade_seek(const struct session4_request *req, 
 	f->last = net->port_last;
 	f->now = now;
 	f->mapped = !(net->flags & NETWORK_ENDPOINT_DEPENDENT);
+	f->fresh.mapped = f->mapped;
 }
 
 /* Takes the shares that the session holds from then on, all of them or none. Sets f->key.outside_port. */

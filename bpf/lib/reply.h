@@ -30,7 +30,8 @@ struct reply4_entry {
 	__u8 inside[4];
 	__u32 endpoint; /* ifindex of the host's end */
 	__be16 inside_port;
-	__u8 pad[2];
+	bool mapped; /* a mapping's, and not a tuple's whose remote port is 0 */
+	__u8 pad;
 	__u32 sessions; /* that share the entry */
 };
 _Static_assert(sizeof(struct reply4_entry) == 24, "no hidden padding");
@@ -77,7 +78,7 @@ static __always_inline bool reply4_owner_of(const struct reply4_key *key, struct
 	owner->inside = addr4_load(r->inside);
 	owner->endpoint = r->endpoint;
 	owner->inside_port = r->inside_port;
-	owner->mapped = !key->remote_port;
+	owner->mapped = r->mapped;
 	return true;
 }
 

@@ -191,3 +191,28 @@ func TestReplyOwner(t *testing.T) {
 	d.expect(t, d.fromUplink(frame),
 		expectation{reason: bpf.DatapathReasonFORWARD_INSIDE, frame: d.translatedBack(f, *d.reply(f)), to: 1})
 }
+
+// TestReplyPortZero: a session to port 0 of a remote is one tuple like any other. It lets nothing else of that remote in, and gets
+// nobody else's replies.
+func TestReplyPortZero(t *testing.T) {
+	for _, proto := range []layers.IPProtocol{layers.IPProtocolTCP, layers.IPProtocolUDP} {
+		t.Run(proto.String(), func(t *testing.T) {
+			d := load(t, options{})
+			const port = defaultFirst + 7
+			d.masquerade(t, 2, proto, d.sent(2, port, remote(0)), nil)
+			stranger := packet.New(proto, d.arrived(remote(53), port), nil)
+			if stranger.TCP != nil {
+				stranger.TCP.SYN, stranger.TCP.ACK = false, true
+			}
+			d.expect(t, d.fromUplink(stranger.Bytes()), expectation{reason: bpf.DatapathReasonPASS_NO_SESSION})
+			f := flow{proto, d.sent(1, port, remote(53)), 0}
+			f.port = d.masquerade(t, 1, proto, f.out, nil)
+			if f.port != port {
+				t.Fatalf("port %d, want %d: it is free towards port 53", f.port, port)
+			}
+			p := d.reply(f)
+			d.expect(t, d.fromUplink(p.Bytes()),
+				expectation{reason: bpf.DatapathReasonFORWARD_INSIDE, frame: d.translatedBack(f, *p), to: 1})
+		})
+	}
+}
