@@ -67,7 +67,7 @@ static __always_inline void exhausted_note(__u32 space, __u32 now)
 	if (!e)
 		return;
 	e->space = space;
-	e->at = now | 1;
+	e->at = (now - 1) | 1; /* not 0, and not later than now */
 }
 
 /* A port of the space has been given back. */

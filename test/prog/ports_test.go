@@ -168,3 +168,25 @@ func TestPortFoundAtOnce(t *testing.T) {
 		d.checkBijection(t)
 	}
 }
+
+// TestExhaustedAtOnce: the packet right behind one that has found no port is refused without another search, which would look at
+// the oldest tokens.
+func TestExhaustedAtOnce(t *testing.T) {
+	d := load(t, options{Ports: [2]uint16{40000, 40004}})
+	d.fillRange(t, layers.IPProtocolUDP)
+	frame := packet.New(layers.IPProtocolUDP, d.sent(1, 9, remote(443)), nil).Bytes()
+	oldest := func() (key sessionKey) {
+		if err := d.FoExpiry.Lookup(nil, &key); err != nil {
+			t.Fatal(err)
+		}
+		return key
+	}
+	d.fromEndpoint(1, frame).run(t)
+	for range 20 { // within few milliseconds, those too in which the clock stands still
+		before := oldest()
+		d.fromEndpoint(1, frame).run(t)
+		if after := oldest(); after != before {
+			t.Fatal("the refused packet searched")
+		}
+	}
+}
