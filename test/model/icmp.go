@@ -59,12 +59,12 @@ func (e edit) translateQuote(p *packet, q quote, which end, to netip.AddrPort) {
 func (m *Model) errorIn(p *packet) Outcome {
 	q, ok := quoteOf(p)
 	if !ok || q.src != p.dst {
-		return stays(p, m.unasked(p))
+		return stays(p, m.unasked(p, "PASS_NO_SESSION"))
 	}
 	remote, outside := netip.AddrPortFrom(q.dst, q.dport), netip.AddrPortFrom(q.src, q.sport)
 	o, found := m.ownerOf(remote, outside, q.proto)
 	if !found || !m.isLive(o.Life, q.proto) {
-		return stays(p, m.unasked(p))
+		return stays(p, m.unasked(p, "PASS_NO_SESSION"))
 	}
 	if sum(p.frame[p.l4:p.end]) != 0xffff || sum(p.frame[q.ip:q.l4]) != 0xffff {
 		return stays(p, "DROP_CHECKSUM")

@@ -12,31 +12,36 @@ func (m *Model) fromUplink(p *packet, whole bool) Outcome {
 	if reason := p.judge(); reason != "" {
 		return stays(p, reason)
 	}
-	if p.parseTransport() != "" {
-		return stays(p, m.unasked(p))
+	if p.isFragment() && (p.dst != m.Outside || m.inside(p.src)) {
+		return stays(p, m.unasked(p, "PASS_FRAGMENT"))
 	}
-	if p.isICMPError() {
+	if p.offset > 0 {
+		return m.laterIn(p)
+	}
+	parsed := p.parseTransport() == ""
+	if parsed && (p.proto != icmp || isReply(p.kind)) {
+		if out, mine := m.reply(p); mine {
+			return out
+		}
+	}
+	switch {
+	case p.isFragment():
+		return m.hostFragment(p)
+	case parsed && p.isICMPError():
 		return m.errorIn(p)
-	}
-	if p.proto == icmp && !isReply(p.kind) {
-		return stays(p, m.unasked(p))
-	}
-	if out, mine := m.reply(p); mine {
-		return out
-	}
-	if m.isSYNToPorts(p) {
+	case parsed && m.isSYNToPorts(p):
 		return stays(p, "DROP_UNSOLICITED")
 	}
-	return stays(p, m.unasked(p))
+	return stays(p, m.unasked(p, "PASS_NO_SESSION"))
 }
 
-// unasked is for what belongs to no session: the host's own, unless it has to do with inside addresses.
-func (m *Model) unasked(p *packet) string {
+// unasked is the reason for what belongs to no session: the host's own, unless it has to do with inside addresses.
+func (m *Model) unasked(p *packet, reason string) string {
 	switch {
 	case m.inside(p.src):
 		return "DROP_SOURCE_IPV4"
 	case !m.inside(p.dst):
-		return "PASS_NO_SESSION"
+		return reason
 	case m.isExempt(p.src):
 		return "PASS_ROUTED"
 	}
@@ -101,6 +106,9 @@ func (m *Model) reply(p *packet) (Outcome, bool) {
 	o, found := m.ownerOf(remote, outside, p.proto)
 	if !found || !m.isWanted(p, o, remote, outside) {
 		return Outcome{}, false
+	}
+	if p.isFragment() {
+		m.begin(p, keyOfDatagram(p, true), Datagram{Fate: Translated, Addr: o.inside.Addr(), Owner: o.id})
 	}
 	e := p.edit()
 	e.translate(p, destination, o.inside)

@@ -123,6 +123,8 @@ type Oracle interface {
 	Buckets(endpoint int) (sessions, answers Bucket)
 	// Exhausted says whether the space's last search in vain was remembered, and no other made.
 	Exhausted(Space) bool
+	// Identification is the new one of a datagram in fragments.
+	Identification(DatagramKey) uint16
 }
 
 // Model is the state of the translation.
@@ -131,6 +133,8 @@ type Model struct {
 	Tables
 	// Faults are the choices that the programs were not free to make.
 	Faults []string
+	// HeldBack is how many fragments have been told to wait.
+	HeldBack int
 	// Touched is what the last packet may have changed.
 	Touched Touched
 

@@ -71,6 +71,9 @@ func (m *Model) outwards(p *packet, id int) Outcome {
 	if m.isExempt(p.dst) {
 		return stays(p, "PASS_ROUTED")
 	}
+	if p.offset > 0 {
+		return m.laterOut(p)
+	}
 	reason := ""
 	switch {
 	case p.hasOptions():
@@ -80,22 +83,48 @@ func (m *Model) outwards(p *packet, id int) Outcome {
 	default:
 		reason = p.parseTransport()
 	}
-	if reason == "DROP_TRANSPORT" {
-		return stays(p, reason)
-	}
 	if reason == "" && p.proto == icmp && !isRequest(p.kind) {
 		reason = "PASS_PROTOCOL"
 		if out, mine := m.hairpinError(p); mine {
 			return out
 		}
 	}
-	if reason != "" {
-		return stays(p, m.byStack(p, reason))
-	}
-	return m.masquerade(p, id)
+	return m.masquerade(p, id, reason)
 }
 
 func (m *Model) isExempt(a netip.Addr) bool { return m.Exempt.IsValid() && m.Exempt.Contains(a) }
+
+// masquerade sends a packet out by its session, if reason does not say why it cannot take the fast path.
+func (m *Model) masquerade(p *packet, id int, reason string) Outcome {
+	var s *Session
+	var datagram uint16
+	switch reason {
+	case "":
+		s, reason = m.sessionOf(p, id)
+	case "DROP_TRANSPORT":
+	default:
+		reason = m.byStack(p, reason)
+	}
+	if p.isFragment() {
+		reason, datagram = m.firstOut(p, s, reason)
+	}
+	if reason != "" {
+		return stays(p, reason)
+	}
+	if p.dst == m.Outside {
+		return m.hairpin(p, s)
+	}
+	if p.size() > m.MTU {
+		return stays(p, "PASS_MTU")
+	}
+	e := p.edit()
+	e.translate(p, source, s.Outside)
+	if p.isFragment() {
+		e.identification(datagram)
+	}
+	e.hop()
+	return Outcome{Reason: "FORWARD_OUTSIDE", Frame: e}
+}
 
 // byStack is the reason for what the stack is to handle, unless it would send it out where nobody translates.
 func (m *Model) byStack(p *packet, reason string) string {
@@ -105,28 +134,17 @@ func (m *Model) byStack(p *packet, reason string) string {
 	return reason
 }
 
-// masquerade sends a packet out by its session.
-func (m *Model) masquerade(p *packet, id int) Outcome {
-	key := keyOf(p)
-	route := m.Route(p.dst)
+// sessionOf is the session of a packet from inside, found or made; or the reason why there is none.
+func (m *Model) sessionOf(p *packet, id int) (*Session, string) {
+	key, route := keyOf(p), m.Route(p.dst)
 	s := m.find(p, key, id)
 	if s == nil {
-		var reason string
-		if s, reason = m.openBy(p, key, id, route); reason != "" {
-			return stays(p, reason)
-		}
+		return m.openBy(p, key, id, route)
 	}
-	if p.dst == m.Outside {
-		return m.hairpin(p, s)
+	if p.dst != m.Outside {
+		s.NextHop = route.NextHop // the slow path has not known it
 	}
-	s.NextHop = route.NextHop // the slow path has not known it
-	if p.size() > m.MTU {
-		return stays(p, "PASS_MTU")
-	}
-	e := p.edit()
-	e.translate(p, source, s.Outside)
-	e.hop()
-	return Outcome{Reason: "FORWARD_OUTSIDE", Frame: e}
+	return s, ""
 }
 
 // openBy makes a session where the route leads to an uplink, or to an outside port of ours that somebody has.

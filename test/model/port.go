@@ -90,7 +90,7 @@ func (m *Model) isExhausted(space Space) bool {
 	if !ok {
 		return false
 	}
-	least, most := int32(m.now.From-at.To-1), int32(m.now.To-at.From)
+	least, most := int32(m.now.From-at.To), int32(m.now.To-at.From+1)
 	switch {
 	case most < exhaustedFor:
 		return true

@@ -21,6 +21,9 @@ func (m *Model) toUplink(p *packet, whole bool, came Came) Outcome {
 	case m.isExempt(p.dst):
 		return stays(p, "PASS_ROUTED")
 	}
+	if p.offset > 0 {
+		return m.laterSlow(p)
+	}
 	switch reason := p.parseTransport(); {
 	case reason == "PASS_PROTOCOL":
 		return stays(p, "DROP_PROTOCOL")
@@ -84,6 +87,9 @@ func (m *Model) slow(p *packet) Outcome {
 		}
 	}
 	e := p.edit()
+	if p.isFragment() {
+		e.identification(m.slowID(p, s))
+	}
 	e.translate(p, source, s.Outside)
 	return Outcome{Reason: "PASS_TO_UPLINK", Frame: e}
 }

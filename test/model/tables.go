@@ -93,12 +93,15 @@ type Tables struct {
 	Tokens []SessionKey
 	// InVain is when a space was last searched in vain.
 	InVain map[Space]Time
+	// Datagrams are those in fragments.
+	Datagrams map[DatagramKey]*Datagram
 }
 
 func newTables() Tables {
 	return Tables{
 		Sessions: map[SessionKey]*Session{}, Permits: map[PermitKey]*Permit{}, Mappings: map[MappingKey]*MappingEntry{},
 		Ports: map[PortKey]*PortOwner{}, Usage: map[int]*Usage{}, InVain: map[Space]Time{},
+		Datagrams: map[DatagramKey]*Datagram{},
 	}
 }
 
@@ -115,7 +118,7 @@ func (t Tables) clone() Tables {
 	return Tables{
 		Sessions: cloneEntries(t.Sessions), Permits: cloneEntries(t.Permits), Mappings: cloneEntries(t.Mappings),
 		Ports: cloneEntries(t.Ports), Usage: cloneEntries(t.Usage),
-		Tokens: slices.Clone(t.Tokens), InVain: maps.Clone(t.InVain),
+		Tokens: slices.Clone(t.Tokens), InVain: maps.Clone(t.InVain), Datagrams: cloneEntries(t.Datagrams),
 	}
 }
 
@@ -134,11 +137,19 @@ func (t Tables) Age(seconds uint32) {
 
 // Touched is what may have changed.
 type Touched struct {
-	Sessions []SessionKey
-	Permits  []PermitKey
-	Mappings []MappingKey
-	Ports    []PortKey
-	Owners   []int
+	Sessions  []SessionKey
+	Permits   []PermitKey
+	Mappings  []MappingKey
+	Ports     []PortKey
+	Owners    []int
+	Datagrams []DatagramKey
+}
+
+// note adds a key once.
+func note[K comparable](keys *[]K, key K) {
+	if !slices.Contains(*keys, key) {
+		*keys = append(*keys, key)
+	}
 }
 
 func (m *Model) usage(owner int) *Usage {
@@ -147,27 +158,27 @@ func (m *Model) usage(owner int) *Usage {
 		u = &Usage{}
 		m.Usage[owner] = u
 	}
-	m.Touched.Owners = append(m.Touched.Owners, owner)
+	note(&m.Touched.Owners, owner)
 	return u
 }
 
 func (m *Model) session(key SessionKey) *Session {
-	m.Touched.Sessions = append(m.Touched.Sessions, key)
+	note(&m.Touched.Sessions, key)
 	return m.Sessions[key]
 }
 
 func (m *Model) permit(key PermitKey) *Permit {
-	m.Touched.Permits = append(m.Touched.Permits, key)
+	note(&m.Touched.Permits, key)
 	return m.Permits[key]
 }
 
 func (m *Model) mapping(key MappingKey) *MappingEntry {
-	m.Touched.Mappings = append(m.Touched.Mappings, key)
+	note(&m.Touched.Mappings, key)
 	return m.Mappings[key]
 }
 
 func (m *Model) port(key PortKey) *PortOwner {
-	m.Touched.Ports = append(m.Touched.Ports, key)
+	note(&m.Touched.Ports, key)
 	return m.Ports[key]
 }
 

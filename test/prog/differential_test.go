@@ -28,8 +28,9 @@ const (
 
 // Every so many packets time passes, and all tables are compared.
 const (
-	packetsPerAge     = 250
+	packetsPerAge     = 400
 	packetsPerCompare = 5000
+	compareEnv        = "FLYOVER_DIFF_COMPARE" // instead of packetsPerCompare; 1 finds the very packet
 )
 
 func fromEnv(t *testing.T, name string, value uint64) uint64 {
@@ -102,14 +103,14 @@ func (w *twin) differ(t *testing.T, rng *rand.Rand, packets int) {
 	t.Helper()
 	w.t = t
 	g := newTraffic(rng, w)
-	begin := time.Now()
+	begin, every := time.Now(), int(fromEnv(t, compareEnv, packetsPerCompare))
 	for n := range packets {
 		if n%packetsPerAge == packetsPerAge-1 {
 			w.pass(rng, pick(rng, []uint32{1, 5, 11, 61, 121, 200, 241, 301, 430, 2000, 7441}))
 		}
 		in := g.next()
 		outcome, differences := w.send(in)
-		if n%packetsPerCompare == packetsPerCompare-1 || n == packets-1 {
+		if n%every == every-1 || n == packets-1 {
 			differences = append(differences, w.compareTables()...)
 		}
 		if len(differences) > 0 {

@@ -3,6 +3,7 @@
 package prog
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
 
@@ -17,6 +18,8 @@ type traffic struct {
 	// What is drawn from.
 	insides []uint16
 	remotes []netip.AddrPort
+	// begun are the last datagrams that were sent in fragments.
+	begun []*pieces
 }
 
 func newTraffic(rng *rand.Rand, w *twin) *traffic {
@@ -43,7 +46,7 @@ var kinds = func() []func(*traffic) model.Input {
 		make   func(*traffic) model.Input
 	}{
 		{14, (*traffic).anyOut}, {20, (*traffic).sessionOut}, {26, (*traffic).reply}, {8, (*traffic).unsolicited},
-		{8, (*traffic).errorIn}, {4, (*traffic).errorOut}, {8, (*traffic).slow}, {5, (*traffic).hairpin}, {3, (*traffic).strange},
+		{8, (*traffic).errorIn}, {4, (*traffic).errorOut}, {8, (*traffic).slow}, {5, (*traffic).hairpin}, {3, (*traffic).strange}, {6, (*traffic).fragment},
 	} {
 		for range k.weight {
 			all = append(all, k.make)
@@ -68,14 +71,12 @@ func (g *traffic) next() model.Input {
 // isFit leaves out what other tests are about, and what the stack would never send to the uplink.
 func (g *traffic) isFit(in model.Input) bool {
 	f := in.Frame
-	if len(f) < 14 || f[12] == 8 && f[13] == 6 {
+	etherType := binary.BigEndian.Uint16(f[12:])
+	if etherType == 0x0806 || etherType == 0x86dd && len(f) < 14+40 { // the latter BPF_PROG_RUN refuses
 		return false
 	}
-	if len(f) < 34 || f[12] != 8 || f[13] != 0 {
+	if len(f) < 34 || etherType != 0x0800 {
 		return true
-	}
-	if f[20]&0x3f != 0 || f[21] != 0 { // fragments
-		return false
 	}
 	return in.Hook != model.ToUplink || routeOf(netip.AddrFrom4([4]byte(f[30:34]))).Way == model.Uplink
 }

@@ -63,7 +63,8 @@ func (w *twin) permitOf(p *model.Permit) *replyEntry {
 	if p == nil {
 		return nil
 	}
-	e := replyEntry{Inside: p.Inside.Addr().As4(), InsidePort: be16(p.Inside.Port()), Endpoint: w.ifindexOf(p.Owner), Sessions: p.Sessions}
+	e := replyEntry{Inside: p.Inside.Addr().As4(), InsidePort: be16(p.Inside.Port()), Endpoint: w.ifindexOf(p.Owner), Sessions: p.Sessions,
+		Mapped: w.mapping != dependent}
 	e.Life.Seen, e.Life.State = p.Seen, bpf.DatapathSessionState(p.State)
 	return &e
 }
@@ -146,6 +147,10 @@ func (w *twin) compareTouched() []string {
 		got := lookup[portKey, portEntry](w, w.FoPorts4, placeKeyOf(k))
 		all = append(all, unequal("port", k, w.placeOf(w.model.Ports[k]), got)...)
 	}
+	for _, k := range touched.Datagrams {
+		got := lookup[bpf.DatapathDatagram4Key, bpf.DatapathDatagram4Entry](w, w.FoDatagrams4, w.datagramKeyOf(k))
+		all = append(all, unequal("datagram", k, w.datagramOf(w.model.Datagrams[k]), got)...)
+	}
 	for _, owner := range touched.Owners {
 		all = append(all, w.compareUsage(owner)...)
 	}
@@ -170,13 +175,35 @@ func (w *twin) compareTables() []string {
 	all = append(all, compareAll(w, "permit", w.FoReplies4, w.model.Permits, permitKeyOf, w.permitOf, same)...)
 	all = append(all, compareAll(w, "mapping", w.FoMappings4, w.model.Mappings, mappedKeyOf, mappedOf, same)...)
 	all = append(all, compareAll(w, "port", w.FoPorts4, w.model.Ports, placeKeyOf, w.placeOf, same)...)
+	all = append(all, compareAll(w, "datagram", w.FoDatagrams4, w.model.Datagrams, w.datagramKeyOf, w.datagramOf, same)...)
 	for id := range w.endpoints[1:] {
 		all = append(all, w.compareUsage(id+1)...)
 	}
+	all = append(all, w.compareTokens()...)
 	if others := w.otherReasons(); others != "" {
 		all = append(all, "reasons: "+others)
 	}
 	return all
+}
+
+// compareTokens takes every token out and puts it back.
+func (w *twin) compareTokens() []string {
+	wrong, first := 0, ""
+	for i, k := range w.model.Tokens {
+		var key sessionKey
+		if err := w.FoExpiry.LookupAndDelete(nil, &key); err != nil {
+			return []string{fmt.Sprintf("token %d: %v, the model's is %v", i, err, k)}
+		}
+		if key != sessionKeyOf(k) {
+			wrong++
+			first = fmt.Sprintf("token %d is of %+v, the model's of %v", i, key, k)
+		}
+		put(w.t, w.FoExpiry, nil, key)
+	}
+	if wrong == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%d of %d tokens are out of order: %s", wrong, len(w.model.Tokens), first)}
 }
 
 func same[V any](v *V) *V { return v }
