@@ -23,6 +23,7 @@ func (m *Model) collect(how patience, pressed bool) bool {
 		m.Tokens = append(m.Tokens, key)
 		return true
 	}
+	m.Events["collected an entry"]++
 	m.session(key)
 	m.end(key, s)
 	delete(m.Sessions, key)
@@ -30,6 +31,7 @@ func (m *Model) collect(how patience, pressed bool) bool {
 }
 
 func (m *Model) collectPressed(how patience) {
+	m.Events["collected under pressure"]++
 	for range pressedTurns {
 		if !m.collect(how, true) {
 			return

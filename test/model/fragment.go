@@ -83,6 +83,7 @@ func (m *Model) turn(p *packet, key DatagramKey, d *Datagram) (Outcome, bool) {
 	case d.Next < p.offset:
 		return m.holdBack(key), false
 	case d.Next > p.offset: // some of it has passed before: neither this one nor what follows is to be trusted
+		m.Events["refused a datagram that overlaps"]++
 		d.Fate = Refused
 		return Outcome{Reason: "DROP_FRAGMENT"}, false
 	}

@@ -133,6 +133,8 @@ type Model struct {
 	Tables
 	// Faults are the choices that the programs were not free to make.
 	Faults []string
+	// Events is how often something has happened that no reason tells of.
+	Events map[string]int
 	// HeldBack is how many fragments have been told to wait.
 	HeldBack int
 	// Touched is what the last packet may have changed.
@@ -144,7 +146,7 @@ type Model struct {
 
 // New is a model with empty tables.
 func New(c Config, o Oracle) *Model {
-	return &Model{Config: c, Tables: newTables(), oracle: o}
+	return &Model{Config: c, Tables: newTables(), Events: map[string]int{}, oracle: o}
 }
 
 // Clone is a copy that shares nothing that changes.

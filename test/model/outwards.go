@@ -177,8 +177,8 @@ func (m *Model) hairpin(p *packet, s *Session) Outcome {
 	return out
 }
 
-// hairpinError is an error of one endpoint about another's packet that came by an outside port of ours (RFC 5508 REQ-7). False: it is
-// about no such packet.
+// hairpinError is an error of one endpoint about another's packet that came by an outside port of ours (RFC 5508 REQ-7). False: it
+// is about no such packet.
 func (m *Model) hairpinError(p *packet) (Outcome, bool) {
 	e, s := m.translateErrorOut(p, p.src)
 	if s == nil || s.Outside.Addr() != p.dst {

@@ -50,16 +50,23 @@ func (m *Model) anyFree(key SessionKey) bool {
 func (m *Model) findPort(key SessionKey) (uint16, string) {
 	space := m.space(key)
 	if m.isExhausted(space) {
+		m.Events["refused without a search"]++
 		return 0, "DROP_NO_PORT"
 	}
 	if !m.anyFree(key) {
 		m.collectPressed(kept)
 	}
 	if !m.anyFree(key) {
+		m.Events["searched for a port in vain"]++
 		m.InVain[space] = m.now
 		return 0, "DROP_NO_PORT"
 	}
 	got, own := m.oracle.Port(key), key.Inside.Port()
+	if got == own {
+		m.Events["kept the source port"]++
+	} else {
+		m.Events["got another port"]++
+	}
 	if got != own && m.isFree(key, own) {
 		m.fault("session %v has outside port %d, and its own is free", key, got)
 	}
@@ -69,6 +76,7 @@ func (m *Model) findPort(key SessionKey) (uint16, string) {
 	}
 	if m.Mapping == Dependent {
 		if owner, s := m.holder(key, got); s != nil {
+			m.Events["took over a port"]++
 			m.end(owner, s)
 		}
 	}
@@ -110,7 +118,8 @@ func (m *Model) takeToken(b *Bucket, to Bucket, rate, burst uint32) bool {
 		}
 		return false
 	}
-	if most < 1000 || uint64(to.Level) > most-1000 || uint64(to.Level)+1000 < least || to.At-m.now.From > m.now.To-m.now.From {
+	level := uint64(to.Level) + 1000
+	if most < 1000 || level > most || level < least || to.At-m.now.From > m.now.To-m.now.From {
 		m.fault("bucket %+v became %+v, and there were %d to %d thousandths at %+v", *b, to, least, most, m.now)
 	}
 	*b = to

@@ -37,6 +37,9 @@ func (m *Model) live(key SessionKey, s *Session, state State, refresh bool, also
 	if (refresh || state != was.State) && int32(m.now.Seconds-was.Seen) > 0 {
 		s.Seen = m.now.Seconds
 	}
+	if s.State != state {
+		m.Events["state to "+state.String()]++
+	}
 	s.State = state
 	if s.Life != was {
 		m.publish(key, s, also)
@@ -72,6 +75,7 @@ func (m *Model) open(p *packet, key SessionKey, owner int, nextHop netip.Addr) (
 		return nil, reason
 	}
 	if s.State != Dead { // an expired session of the same flow goes on with its port
+		m.Events["revived an expired session"]++
 		fresh.Outside, fresh.Owner = s.Outside, s.Owner
 	} else {
 		s.State = Claimed
@@ -164,6 +168,7 @@ func (m *Model) takeMapping(key SessionKey, owner int, life Life) (uint16, strin
 		if m.hasSocket(key.Proto, e.Port) {
 			return 0, "DROP_NO_PORT"
 		}
+		m.Events["shared a mapping"]++
 		e.Sessions++
 		return e.Port, ""
 	}

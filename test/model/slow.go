@@ -116,6 +116,7 @@ func (m *Model) refuse(p *packet, id int, out *Outcome) {
 	if p.proto == tcp {
 		quoted = 20 + 20
 	}
+	m.Events["told of a refusal"]++
 	out.Frame = m.refusal(p, quoted)
 }
 

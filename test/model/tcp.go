@@ -20,6 +20,11 @@ const (
 	Closed
 )
 
+func (s State) String() string {
+	return [...]string{"dead", "claimed", "opening", "joined", "established", "fin_out", "fin_in", "last_out", "last_in", "reset",
+		"closed"}[s]
+}
+
 // Flags of a segment.
 const (
 	fin = 1

@@ -4,10 +4,12 @@ package prog
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,7 +59,8 @@ var twinRows = []struct {
 	{"independent, small table", options{Mapping: independent, Sessions: 30, Limits: limits{mappings: 5}}},
 	{"independent, limits", options{Mapping: independent, Limits: limits{sessions: 12, mappings: 5}}},
 	{"open filter", options{Mapping: openFilter}},
-	{"open filter, limits", options{Mapping: openFilter, Sessions: 40, Limits: limits{sessions: 15, mappings: 4, rate: 2000, burst: 20}}},
+	{"open filter, limits", options{Mapping: openFilter, Sessions: 40,
+		Limits: limits{sessions: 15, mappings: 4, rate: 2000, burst: 20}}},
 }
 
 // twinPorts are the outside ports; a socket of the host has twinSocket, of TCP and of UDP.
@@ -70,6 +73,7 @@ func TestDifferential(t *testing.T) {
 	seed, packets := fromEnv(t, seedEnv, defaultSeed), fromEnv(t, packetsEnv, defaultPackets)
 	t.Logf("%s=%d %s=%d", seedEnv, seed, packetsEnv, packets)
 	needHost(t)
+	debug.SetGCPercent(400) // there is little to keep, and much to forget
 	listenOn(t, twinSocket)
 	for i, row := range twinRows {
 		t.Run(row.name, func(t *testing.T) {
@@ -78,7 +82,7 @@ func TestDifferential(t *testing.T) {
 			defer runtime.UnlockOSThread()
 			row.opts.Ports = twinPorts
 			w := newTwin(t, row.opts, map[uint16]bool{twinSocket: true})
-			w.differ(t, rand.New(rand.NewPCG(seed, uint64(i))), int(packets)/len(twinRows))
+			w.differ(t, seed, uint64(i), int(packets)/len(twinRows))
 		})
 	}
 }
@@ -99,9 +103,9 @@ func listenOn(t *testing.T, port int) {
 }
 
 // differ sends so many packets, up to the first that the two do not agree on.
-func (w *twin) differ(t *testing.T, rng *rand.Rand, packets int) {
+func (w *twin) differ(t *testing.T, seed, row uint64, packets int) {
 	t.Helper()
-	w.t = t
+	rng := rand.New(rand.NewPCG(seed, row))
 	g := newTraffic(rng, w)
 	begin, every := time.Now(), int(fromEnv(t, compareEnv, packetsPerCompare))
 	for n := range packets {
@@ -114,15 +118,15 @@ func (w *twin) differ(t *testing.T, rng *rand.Rand, packets int) {
 			differences = append(differences, w.compareTables()...)
 		}
 		if len(differences) > 0 {
-			t.Fatalf("packet %d: %s\n%s\nmodel: %s\n%s", n, inputText(in), strings.Join(differences, "\n"), outcome.Reason,
-				packet.Text(in.Frame))
+			t.Fatalf("%s=%d, packet %d: %s\n%s\nthe model's reason: %s\nthe packet:\n%s", seedEnv, seed, n, inputText(in),
+				strings.Join(differences, "\n"), outcome.Reason, packet.Text(in.Frame))
 		}
 	}
 	took := time.Since(begin)
 	w.checkBijection(t)
 	w.checkTokens(t)
-	t.Logf("%d packets in %v, %.0f a second; %d sessions\n%s", packets, took.Round(time.Millisecond), float64(packets)/took.Seconds(),
-		len(w.model.Sessions), w.countedText())
+	t.Logf("%d packets in %v, %.0f a second; %d sessions at last\n%s\n%s", packets, took.Round(time.Millisecond),
+		float64(packets)/took.Seconds(), len(w.model.Sessions), w.countedText(), w.eventsText())
 }
 
 func inputText(in model.Input) string {
@@ -142,5 +146,14 @@ func (w *twin) countedText() string {
 		lines = append(lines, fmt.Sprintf("%-22s %8d from_endpoint %8d from_uplink %8d to_uplink", reason, n[0], n[1], n[2]))
 	}
 	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+// eventsText is what happened besides.
+func (w *twin) eventsText() string {
+	var lines []string
+	for _, what := range slices.Sorted(maps.Keys(w.model.Events)) {
+		lines = append(lines, fmt.Sprintf("%8d %s", w.model.Events[what], what))
+	}
 	return strings.Join(lines, "\n")
 }

@@ -24,7 +24,8 @@ type traffic struct {
 
 func newTraffic(rng *rand.Rand, w *twin) *traffic {
 	first, last := w.ports[0], w.ports[1]
-	g := &traffic{rng: rng, w: w, insides: []uint16{0, 7, 1000, 1001, first - 1, first, first + 1, first + 3, last, last + 1, 65535}}
+	g := &traffic{rng: rng, w: w}
+	g.insides = []uint16{0, 7, 1000, 1001, first - 1, first, first + 1, first + 3, last, last + 1, 65535}
 	for _, a := range []netip.Addr{remoteAddr, netip.MustParseAddr("198.51.100.8"), nextHop} {
 		for _, port := range []uint16{0, 53, 443} {
 			g.remotes = append(g.remotes, netip.AddrPortFrom(a, port))
@@ -46,7 +47,8 @@ var kinds = func() []func(*traffic) model.Input {
 		make   func(*traffic) model.Input
 	}{
 		{14, (*traffic).anyOut}, {20, (*traffic).sessionOut}, {26, (*traffic).reply}, {8, (*traffic).unsolicited},
-		{8, (*traffic).errorIn}, {4, (*traffic).errorOut}, {8, (*traffic).slow}, {5, (*traffic).hairpin}, {3, (*traffic).strange}, {6, (*traffic).fragment},
+		{8, (*traffic).errorIn}, {4, (*traffic).errorOut}, {8, (*traffic).slow}, {5, (*traffic).hairpin},
+		{3, (*traffic).strange}, {6, (*traffic).fragment},
 	} {
 		for range k.weight {
 			all = append(all, k.make)
@@ -100,8 +102,9 @@ func (g *traffic) payload() []byte {
 	return b
 }
 
-var someOptions = [][]byte{{148, 4, 0, 0}, {1, 1, 1, 0}, {131, 3, 4, 0}, {1, 137, 3, 4}, {7, 7, 4, 0, 0, 0, 0, 0}, {148, 1, 0, 0}, {148, 9, 0, 0},
-	{1, 1, 1, 148}, {0, 131, 3, 4}}
+// someOptions are router alert, none, source and record routes, and broken ones.
+var someOptions = [][]byte{{148, 4, 0, 0}, {1, 1, 1, 0}, {131, 3, 4, 0}, {1, 137, 3, 4}, {7, 7, 4, 0, 0, 0, 0, 0}, {148, 1, 0, 0},
+	{148, 9, 0, 0}, {1, 1, 1, 148}, {0, 131, 3, 4}}
 
 func (g *traffic) options() []byte {
 	if g.one(30) {
@@ -110,7 +113,7 @@ func (g *traffic) options() []byte {
 	return nil
 }
 
-var someFlags = []uint8{16, 16, 16, 2, 2, 2, 18, 18, 17, 1, 4, 4, 20, 24, 6, 3, 0, 0xc2}
+var someFlags = []uint8{16, 16, 16, 16, 16, 16, 2, 2, 2, 18, 18, 18, 17, 17, 17, 1, 4, 20, 24, 6, 3, 0, 0xc2}
 
 func (g *traffic) flags() uint8 {
 	if g.one(10) {
@@ -119,12 +122,15 @@ func (g *traffic) flags() uint8 {
 	return pick(g.rng, someFlags)
 }
 
+// aboutNumbers is around 0 and around what is far and near: 2^20 ahead, 2^16 behind.
+var aboutNumbers = []uint32{0, 0, 0, 0, 0, 1, 1000, 1<<20 - 1, 1 << 20, ^uint32(0), ^uint32(1<<16 - 1), ^uint32(1 << 16)}
+
 // near is a number at, about, or far from the one that is expected.
 func (g *traffic) near(n uint32) uint32 {
 	if g.one(10) {
 		return g.rng.Uint32()
 	}
-	return n + pick(g.rng, []uint32{0, 0, 0, 0, 0, 1, 1000, 1<<20 - 1, 1 << 20, ^uint32(0), ^uint32(1<<16 - 1), ^uint32(1 << 16)})
+	return n + pick(g.rng, aboutNumbers)
 }
 
 // transport gives the draft a header of proto, between the ports, about the session if there is one.
@@ -263,4 +269,9 @@ func (g *traffic) unsolicited() model.Input {
 	d := g.at(from.Addr(), to)
 	g.transport(&d, g.proto(), from.Port(), g.w.ports[0]-1+uint16(g.rng.IntN(12)), g.rng.Uint32(), true)
 	return g.arrives(d)
+}
+
+// somewhere is a remote that nobody has talked to.
+func somewhere(rng *rand.Rand) netip.Addr {
+	return netip.AddrFrom4([4]byte{byte(1 + rng.IntN(223)), byte(rng.Uint32()), byte(rng.Uint32()), byte(rng.Uint32())})
 }

@@ -3,6 +3,7 @@
 package prog
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -24,7 +25,20 @@ type twin struct {
 	// counted is how many packets have had each reason, by hook.
 	counted map[string]*[3]uint64
 	reasons map[string]bpf.DatapathReason
+	// traffic is what each endpoint has sent, received, and of what it sent has had dropped.
+	traffic map[int][3]tally
 	out     []byte // where frames come out
+	// contexts are those of the ways that a packet can come, encoded.
+	contexts map[way][]byte
+	// last is not later than now; asking for it costs as much as a packet.
+	last unix.Timespec
+}
+
+// way is how a packet comes.
+type way struct {
+	hook     model.Hook
+	endpoint int
+	came     model.Came
 }
 
 // exemptPrefix is what sees inside addresses.
@@ -34,6 +48,7 @@ func newTwin(t testing.TB, opts options, sockets map[uint16]bool) *twin {
 	t.Helper()
 	w := &twin{
 		datapath: load(t, opts), t: t, counted: map[string]*[3]uint64{}, reasons: map[string]bpf.DatapathReason{},
+		traffic: map[int][3]tally{}, contexts: map[way][]byte{},
 		out: make([]byte, 8192),
 	}
 	for _, r := range bpf.Reasons() {
@@ -125,13 +140,24 @@ func (w *twin) clock() unix.Timespec {
 func milliseconds(t unix.Timespec) uint32 { return uint32(t.Nano() / 1e6) }
 
 // awaitSecond lets the turn of a second pass, so that a packet seldom meets it.
-func (w *twin) awaitSecond() unix.Timespec {
-	now := w.clock()
-	for now.Nsec > 990e6 {
-		_ = unix.Nanosleep(&unix.Timespec{Nsec: 1e9 - now.Nsec}, nil)
-		now = w.clock()
+func (w *twin) awaitSecond() {
+	for w.last.Nsec > 990e6 {
+		_ = unix.Nanosleep(&unix.Timespec{Nsec: 1e9 - w.last.Nsec}, nil)
+		w.last = w.clock()
 	}
-	return now
+}
+
+// contextOf is the encoded context of an injection.
+func (w *twin) contextOf(in model.Input, injected injection) []byte {
+	by := way{in.Hook, in.Endpoint, in.Came}
+	if w.contexts[by] == nil {
+		encoded, err := binary.Append(nil, binary.NativeEndian, injected.context)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.contexts[by] = encoded
+	}
+	return w.contexts[by]
 }
 
 // heldMost is how many fragments may be held before they are forgotten, so that they never meet in the table for them.
@@ -143,26 +169,64 @@ func (w *twin) send(in model.Input) (model.Outcome, []string) {
 		w.forgetDatagrams()
 	}
 	injected := w.inject(in)
-	opts := ebpf.RunOptions{Data: in.Frame, DataOut: w.out[:len(in.Frame)+256], Context: &injected.context}
-	before := w.awaitSecond()
+	opts := ebpf.RunOptions{Data: in.Frame, DataOut: w.out[:len(in.Frame)+256], Context: w.contextOf(in, injected)}
+	w.awaitSecond()
+	before := w.last
 	action, err := injected.program.Run(&opts)
 	if err != nil {
 		w.t.Fatalf("run %s: %v\n%s", injected.hook, err, packet.Text(in.Frame))
 	}
 	after := w.clock()
+	w.last = after
 	in.Time = model.Time{Seconds: uint32(before.Sec), From: milliseconds(before), To: milliseconds(after)}
-	if before.Sec == after.Sec {
-		return w.judge(in, int32(action), opts.DataOut)
+	other := w.model
+	if before.Sec != after.Sec { // the program may have seen either second
+		other = w.model.Clone()
 	}
-	// The program may have seen either second.
-	other := w.model.Clone()
 	outcome, differences := w.judge(in, int32(action), opts.DataOut)
-	if len(differences) > 0 {
+	if len(differences) > 0 && before.Sec != after.Sec {
 		w.uncount(in.Hook, outcome.Reason)
 		w.model, in.Time.Seconds = other, uint32(after.Sec)
 		outcome, differences = w.judge(in, int32(action), opts.DataOut)
 	}
+	w.countTraffic(in, outcome)
 	return outcome, differences
+}
+
+// countTraffic counts the packet for the endpoints that it has to do with.
+func (w *twin) countTraffic(in model.Input, out model.Outcome) {
+	bytes := uint64(len(in.Frame))
+	add := func(id, what int) {
+		n := w.traffic[id]
+		n[what].Packets++
+		n[what].Bytes += bytes
+		w.traffic[id] = n
+	}
+	if in.Hook == model.FromEndpoint && in.Endpoint != 0 && out.Reason != model.Held {
+		add(in.Endpoint, 0)
+		if strings.HasPrefix(out.Reason, "DROP_") {
+			add(in.Endpoint, 2)
+		}
+	}
+	if out.To != 0 {
+		add(out.To, 1)
+	}
+}
+
+// compareTraffic compares what has been counted of an endpoint.
+func (w *twin) compareTraffic(id int) []string {
+	var cpus []bpf.DatapathTrafficEntry
+	if err := w.FoTraffic.Lookup(uint32(id), &cpus); err != nil {
+		w.t.Fatal(err)
+	}
+	var got [3]tally
+	for _, e := range cpus {
+		got[0].Packets, got[0].Bytes = got[0].Packets+e.Sent.Packets, got[0].Bytes+e.Sent.Bytes
+		got[1].Packets, got[1].Bytes = got[1].Packets+e.Received.Packets, got[1].Bytes+e.Received.Bytes
+		got[2].Packets, got[2].Bytes = got[2].Packets+e.Dropped.Packets, got[2].Bytes+e.Dropped.Bytes
+	}
+	want := w.traffic[id]
+	return unequal("traffic of", id, &want, &got)
 }
 
 // judge lets the model have the packet that the program has had, and compares.

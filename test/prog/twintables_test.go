@@ -3,11 +3,8 @@
 package prog
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net/netip"
 
 	"github.com/cilium/ebpf"
 
@@ -63,8 +60,8 @@ func (w *twin) permitOf(p *model.Permit) *replyEntry {
 	if p == nil {
 		return nil
 	}
-	e := replyEntry{Inside: p.Inside.Addr().As4(), InsidePort: be16(p.Inside.Port()), Endpoint: w.ifindexOf(p.Owner), Sessions: p.Sessions,
-		Mapped: w.mapping != dependent}
+	e := replyEntry{Inside: p.Inside.Addr().As4(), InsidePort: be16(p.Inside.Port()), Endpoint: w.ifindexOf(p.Owner),
+		Sessions: p.Sessions, Mapped: w.mapping != dependent}
 	e.Life.Seen, e.Life.State = p.Seen, bpf.DatapathSessionState(p.State)
 	return &e
 }
@@ -163,8 +160,8 @@ func (w *twin) compareUsage(owner int) []string {
 	if u := w.model.Usage[owner]; u != nil {
 		want = *u
 	}
-	has := model.Usage{Sessions: got.Sessions, Mappings: got.Mappings,
-		Makes: model.Bucket{At: got.Bucket.At, Level: got.Bucket.Level}, Answers: model.Bucket{At: got.Answers.At, Level: got.Answers.Level}}
+	has := model.Usage{Sessions: got.Sessions, Mappings: got.Mappings}
+	has.Makes, has.Answers = w.Buckets(owner)
 	return unequal("usage of", owner, &want, &has)
 }
 
@@ -178,6 +175,7 @@ func (w *twin) compareTables() []string {
 	all = append(all, compareAll(w, "datagram", w.FoDatagrams4, w.model.Datagrams, w.datagramKeyOf, w.datagramOf, same)...)
 	for id := range w.endpoints[1:] {
 		all = append(all, w.compareUsage(id+1)...)
+		all = append(all, w.compareTraffic(id+1)...)
 	}
 	all = append(all, w.compareTokens()...)
 	if others := w.otherReasons(); others != "" {
@@ -225,84 +223,4 @@ func compareAll[K, MK comparable, V comparable, MV any](w *twin, what string, m 
 		all = append(all, fmt.Sprintf("%s %+v %+v: the model has none", what, key, v))
 	}
 	return all
-}
-
-// Port, Buckets and Exhausted make the twin the model's oracle.
-
-func (w *twin) Port(k model.SessionKey) uint16 {
-	s := lookup[sessionKey, sessionEntry](w, w.FoSessions4, sessionKeyOf(k))
-	if s == nil || s.Life.State == bpf.DatapathSessionStateSESSION_DEAD {
-		return 0
-	}
-	return be16(s.OutsidePort)
-}
-
-func (w *twin) Buckets(endpoint int) (sessions, answers model.Bucket) {
-	u := lookup[uint32, bpf.DatapathUsageEntry](w, w.FoUsage, uint32(endpoint))
-	return model.Bucket{At: u.Bucket.At, Level: u.Bucket.Level}, model.Bucket{At: u.Answers.At, Level: u.Answers.Level}
-}
-
-// spaceHash is exhausted_space() of the programs, whose port_secret is 0 unless the loader sets it.
-func spaceHash(s model.Space) uint32 {
-	remote := [4]byte{}
-	if s.Remote.IsValid() {
-		remote = s.Remote.Addr().As4()
-	}
-	outside := s.Outside.As4()
-	h := binary.NativeEndian.Uint32(outside[:]) * 0x85ebca6b
-	h = (h ^ h>>15 ^ binary.NativeEndian.Uint32(remote[:])) * 0xc2b2ae35
-	h = (h ^ h>>13 ^ uint32(be16(s.Remote.Port()))) * 0x85ebca6b
-	h = (h ^ h>>16 ^ uint32(s.Proto)) * 0xc2b2ae35
-	return h ^ h>>16
-}
-
-// Exhausted says whether there is a note of the space that is not of just now.
-func (w *twin) Exhausted(s model.Space) bool {
-	hash := spaceHash(s)
-	e := lookup[uint32, bpf.DatapathExhaustedEntry](w, w.FoExhausted, hash%w.FoExhausted.MaxEntries())
-	return e.At != 0 && e.Space == hash && milliseconds(w.clock())-e.At > 500
-}
-
-// pass lets time pass for both.
-func (w *twin) pass(rng *rand.Rand, seconds uint32) {
-	for k, v := range entries[sessionKey, sessionEntry](w.t, w.FoSessions4) {
-		v.Life.Seen -= seconds
-		put(w.t, w.FoSessions4, k, v)
-	}
-	for k, v := range entries[replyKey, replyEntry](w.t, w.FoReplies4) {
-		v.Life.Seen -= seconds
-		put(w.t, w.FoReplies4, k, v)
-	}
-	for k, v := range entries[portKey, portEntry](w.t, w.FoPorts4) {
-		v.Life.Seen -= seconds
-		put(w.t, w.FoPorts4, k, v)
-	}
-	w.model.Age(seconds)
-	if rng.IntN(2) == 0 {
-		w.forgetExhausted(w.t)
-		clear(w.model.InVain)
-	}
-	if rng.IntN(2) == 0 {
-		w.refill()
-	}
-}
-
-// refill lets every endpoint have as many answers at once as ever.
-func (w *twin) refill() {
-	for owner, u := range w.model.Usage {
-		if owner == model.Host {
-			continue
-		}
-		u.Answers = model.Bucket{}
-		e := lookup[uint32, bpf.DatapathUsageEntry](w, w.FoUsage, uint32(owner))
-		e.Answers.At, e.Answers.Level = 0, 0
-		put(w.t, w.FoUsage, uint32(owner), *e)
-	}
-}
-
-var _ model.Oracle = (*twin)(nil)
-
-// somewhere is a remote that nobody has talked to.
-func somewhere(rng *rand.Rand) netip.Addr {
-	return netip.AddrFrom4([4]byte{byte(1 + rng.IntN(223)), byte(rng.Uint32()), byte(rng.Uint32()), byte(rng.Uint32())})
 }
