@@ -88,6 +88,8 @@ type datapath struct {
 	ports   [2]uint16
 	mapping mapping
 	limits  limits
+	// outlived says that sessions may have shared index entries with others that are gone, whose lives are in the entries still.
+	outlived bool
 }
 
 func load(t testing.TB, opts options) *datapath {

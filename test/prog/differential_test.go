@@ -123,6 +123,7 @@ func (w *twin) differ(t *testing.T, seed, row uint64, packets int) {
 		}
 	}
 	took := time.Since(begin)
+	w.outlived = w.mapping != dependent
 	w.checkBijection(t)
 	w.checkTokens(t)
 	t.Logf("%d packets in %v, %.0f a second; %d sessions at last\n%s\n%s", packets, took.Round(time.Millisecond),
