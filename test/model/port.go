@@ -108,8 +108,8 @@ func (m *Model) isExhausted(space Space) bool {
 	return m.oracle.Exhausted(space)
 }
 
-// takeToken says whether there was a token: the bucket fills by rate a second up to burst. Its time is in milliseconds and its level
-// in thousandths, both as the programs have them, since they know the time better; to is the bucket after the packet.
+// takeToken says whether there was a token: the bucket fills by rate a second up to burst. Its time is in milliseconds and its
+// level in thousandths, both as the programs have them, since they know the time better; to is the bucket after the packet.
 func (m *Model) takeToken(b *Bucket, to Bucket, rate, burst uint32) bool {
 	least, most := b.level(m.now.From, rate, burst), b.level(m.now.To, rate, burst)
 	if to == *b {

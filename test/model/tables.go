@@ -37,7 +37,7 @@ type PermitKey struct {
 
 // Permit lets a remote in.
 type Permit struct {
-	Life     // of the session that was refreshed last
+	Life     // of the session that was refreshed last, even if it has ended since
 	Inside   netip.AddrPort
 	Owner    int
 	Sessions uint32
