@@ -73,7 +73,8 @@ func TestDifferential(t *testing.T) {
 	seed, packets := fromEnv(t, seedEnv, defaultSeed), fromEnv(t, packetsEnv, defaultPackets)
 	t.Logf("%s=%d %s=%d", seedEnv, seed, packetsEnv, packets)
 	needHost(t)
-	debug.SetGCPercent(400) // there is little to keep, and much to forget
+	before := debug.SetGCPercent(400) // there is little to keep, and much to forget
+	t.Cleanup(func() { debug.SetGCPercent(before) })
 	listenOn(t, twinSocket)
 	for i, row := range twinRows {
 		t.Run(row.name, func(t *testing.T) {
