@@ -88,13 +88,15 @@ static __always_inline enum reason masquerade_enter(struct session4_request *req
 	return *s ? REASON_NONE : DROP_SESSION_RACE;
 }
 
-/* Finds a port and claims it. If none is found soon, what is over is collected first, and then every port is tried. */
+/* Finds a port and claims it. If none is found soon, what is over is collected, and then every port is tried. */
 static __always_inline bool masquerade_port(struct __sk_buff *skb, __u32 now)
 {
-	if (port_find(skb, false))
-		return true;
+	int found = port_find(skb, false);
+
+	if (found)
+		return found > 0;
 	session4_collect_pressed(now, port_hold);
-	return port_find(skb, true);
+	return port_find(skb, true) > 0;
 }
 
 /* Takes a share in the inside's mapping, which is made if it is missing. Sets f->key.outside_port. */

@@ -189,8 +189,7 @@ static long option_step(__attribute__((unused)) __u32 turn, struct option_walk *
 		return 0;
 	}
 	w->source_routed = option[0] == (__u8)IPOPT_LSRR || option[0] == (__u8)IPOPT_SSRR ||
-			   bpf_skb_load_bytes(w->skb, w->at + 1, &option[1], 1) || option[1] < 2 ||
-			   w->at + option[1] > w->end;
+			   bpf_skb_load_bytes(w->skb, w->at + 1, &option[1], 1) || option[1] < 2 || w->at + option[1] > w->end;
 	w->at += option[1];
 	return w->source_routed;
 }

@@ -191,7 +191,7 @@ static long port_pick_step(__attribute__((unused)) __u32 turn, struct port_turn 
 	return 1;
 }
 
-/* Tries every port of a mapping's space that is free by the bitmap, from where the last stride ended. */
+/* Tries every port of a mapping's space that is free by the bitmap, from where the stride begins. */
 static __always_inline void port_pick(struct port_turn *turn)
 {
 	turn->f->words = 0;
@@ -200,8 +200,9 @@ static __always_inline void port_pick(struct port_turn *turn)
 }
 
 /*
- * Finds a port for this CPU's search and claims it: 1, or 0 if there is none, or none soon. With all, every one is tried: of a mapping's
- * space each that is free, of a session's one after the other. A global function for the verifier's sake, as session4_collect().
+ * Finds a port for this CPU's search and claims it: 1, or 0 if there is none, or none soon. -1: there was none lately, and it is not
+ * looked for. With all, every one is tried: of a mapping's space each that is free, of a session's one after the other. A global function
+ * for the verifier's sake, as session4_collect().
  */
 __noinline int port_find(struct __sk_buff *skb, bool all)
 {
@@ -213,14 +214,13 @@ __noinline int port_find(struct __sk_buff *skb, bool all)
 		return 0;
 	space = port_space(f);
 	if (exhausted_is(space, now))
-		return 0;
+		return -1;
 	f->found = false;
 	if (all && f->mapped)
 		turn.b = bitmap_lookup(addr4_load(f->key.outside), f->key.proto);
-	if (turn.b)
+	port_walk(&turn, turn.b ? 1 : all ? PORT_ALL : PORT_TRIES);
+	if (turn.b && !f->found)
 		port_pick(&turn);
-	else
-		port_walk(&turn, all ? PORT_ALL : PORT_TRIES);
 	if (all && !f->found)
 		exhausted_note(space, now);
 	return f->found;
