@@ -316,7 +316,7 @@ type DatapathReply4Entry struct {
 	Inside     [4]uint8
 	Endpoint   uint32
 	InsidePort uint16
-	Mapped     bool
+	Tuple      bool
 	Pad        uint8
 	Sessions   uint32
 }

@@ -33,7 +33,8 @@ list() {
 		shares are kept          | session.h    | s/if \(life\.state != SESSION_DEAD\)\n\t\tsession4_release/if (0)\n\t\tsession4_release/
 		usage is kept            | session.h    | s/\tusage_drop_session\(usage_lookup\(s->endpoint\)\);\n//
 		no token goes back       | session.h    | s/\t\tbpf_map_push_elem\(&fo_expiry, &key, 0\);\n//
-		no life published        | session.h    | s/\tsession_life_store\(&r->life, life\);\n//
+		no life published        | session.h    | s/\tsession_life_share\(&r->life.*?;\n//
+		closed shuts others out  | life.h       | s/if \(sessions > 1 &&/if (sessions > 1000 \&\&/
 		remote port ignored      | session.h    | s/s->flags & SESSION_MAPPED \? 0 : key->remote_port/0/
 		mapping shared by all    | reply.h      | s/return r && reply4_belongs\(.*?\) && share_get/return r && share_get/s
 		swapped ports            | reply.h      | s/icmp \? p->sport : p->dport/icmp ? p->dport : p->sport/

@@ -73,17 +73,31 @@ static __always_inline __u64 session_life_word(struct session_life life)
 	return (__u64)life.state << 32 | life.seen;
 }
 
+static __always_inline struct session_life session_life_of(__u64 word)
+{
+	return (struct session_life){ .seen = (__u32)word, .state = word >> 32 };
+}
+
 static __always_inline struct session_life session_life_load(const struct session_life *life)
 {
-	__u64 word = READ_ONCE(*(const __u64 *)life);
-
-	return (struct session_life){ .seen = (__u32)word, .state = word >> 32 };
+	return session_life_of(READ_ONCE(*(const __u64 *)life));
 }
 
 /* An exchange, for its barrier: whoever sees the new life sees all that was written before it. */
 static __always_inline void session_life_store(struct session_life *life, struct session_life v)
 {
 	__sync_lock_test_and_set((__u64 *)life, session_life_word(v));
+}
+
+/* Stores the life of one of so many sessions that share it, unless what is there lasts longer and may be another's. */
+static __always_inline void session_life_share(struct session_life *life, struct session_life v, __u8 proto, __u32 sessions)
+{
+	struct session_life was = session_life_load(life);
+	__u32 ends = was.seen + session_timeout(proto, was.state);
+
+	if (sessions > 1 && (__s32)(ends - (v.seen + session_timeout(proto, v.state))) > 0)
+		return;
+	session_life_store(life, v);
 }
 
 /* Changes *life from was to becomes, unless another CPU was first. */

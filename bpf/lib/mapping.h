@@ -48,7 +48,7 @@ struct port4_key {
 _Static_assert(sizeof(struct port4_key) == 8, "no hidden padding: the key is hashed as bytes");
 
 struct port4_entry {
-	struct session_life life; /* copy of that of the session that was refreshed last */
+	struct session_life life; /* copy of that of the session that lasts longest */
 	__u8 inside[4];
 	__u32 endpoint; /* ifindex of the host's end */
 	__be16 inside_port;

@@ -164,7 +164,7 @@ static __always_inline void masquerade_seek(const struct session4_request *req, 
 	f->last = net->port_last;
 	f->now = now;
 	f->mapped = !(net->flags & NETWORK_ENDPOINT_DEPENDENT);
-	f->fresh.mapped = f->mapped;
+	f->fresh.tuple = !f->mapped;
 }
 
 /* Takes the shares that the session holds from then on, all of them or none. Sets f->key.outside_port. */
@@ -235,7 +235,7 @@ __noinline int masquerade_open(struct __sk_buff *skb)
 	if (was != SESSION_DEAD) {
 		if (s->uplink == req->uplink && s->flags == flags && addr4_load(s->outside) == addr4_load(up->source4)) {
 			masquerade_update(req, up, s);
-			session4_publish(&req->key, s, f->fresh.life, req->endpoint);
+			session4_publish(&req->key, s, session_life_word(f->fresh.life), req->endpoint);
 			session_life_store(&s->life, f->fresh.life);
 			return REASON_NONE;
 		}
@@ -253,7 +253,7 @@ __noinline int masquerade_open(struct __sk_buff *skb)
 	s->endpoint = ep ? ep->id : USAGE_NOBODY;
 	masquerade_update(req, up, s);
 	usage_add_session(u);
-	session4_publish(&req->key, s, f->fresh.life, req->endpoint);
+	session4_publish(&req->key, s, session_life_word(f->fresh.life), req->endpoint);
 	session_life_store(&s->life, f->fresh.life);
 	return REASON_NONE;
 }

@@ -26,11 +26,11 @@ struct reply4_key {
 _Static_assert(sizeof(struct reply4_key) == 16, "no hidden padding: the key is hashed as bytes");
 
 struct reply4_entry {
-	struct session_life life; /* copy of that of the session that was refreshed last */
+	struct session_life life; /* copy of that of the session that lasts longest */
 	__u8 inside[4];
 	__u32 endpoint; /* ifindex of the host's end */
 	__be16 inside_port;
-	bool mapped; /* a mapping's, and not a tuple's whose remote port is 0 */
+	bool tuple; /* one session's own, even if its remote port is 0 */
 	__u8 pad;
 	__u32 sessions; /* that share the entry */
 };
@@ -78,7 +78,7 @@ static __always_inline bool reply4_owner_of(const struct reply4_key *key, struct
 	owner->inside = addr4_load(r->inside);
 	owner->endpoint = r->endpoint;
 	owner->inside_port = r->inside_port;
-	owner->mapped = r->mapped;
+	owner->mapped = !key->remote_port && !r->tuple;
 	return true;
 }
 

@@ -111,31 +111,42 @@ static __always_inline struct reply4_key session4_reply_key(const struct session
 	return reply;
 }
 
-/* Copies the session's life to where a packet from outside finds it, and, unless endpoint is 0, where its inside is now. */
-static __always_inline void session4_publish(const struct session4_key *key, const struct session4_entry *s,
-					     struct session_life life, __u32 endpoint)
+/*
+ * Copies the session's life to where a packet from outside finds it, and, unless endpoint is 0, where its inside is now. Of an entry that
+ * others share, the longest life counts: one that has closed does not shut the others out. A global function, as session4_release().
+ */
+__noinline int session4_publish(const struct session4_key *key, const struct session4_entry *s, __u64 word, __u32 endpoint)
 {
-	struct reply4_key reply_key = session4_reply_key(key, s);
-	struct port4_key port_key = { .outside_port = s->outside_port, .proto = key->proto };
+	struct session_life life = session_life_of(word);
+	struct mapping4_key mapping_key;
+	struct mapping4_entry *m;
+	struct reply4_key reply_key;
+	struct port4_key port_key;
 	struct reply4_entry *r;
 	struct port4_entry *port;
 
+	if (!key || !s)
+		return 0;
 	if (s->flags & SESSION_OPEN) {
-		addr4_store(port_key.outside, addr4_load(s->outside));
+		mapping_key = session4_mapping_key(key, s->outside);
+		port_key = port4_key_of(&mapping_key, s->outside_port);
 		port = bpf_map_lookup_elem(&fo_ports4, &port_key);
-		if (!port)
-			return;
+		m = bpf_map_lookup_elem(&fo_mappings4, &mapping_key);
+		if (!port || !m)
+			return 0;
 		if (endpoint)
 			port->endpoint = endpoint;
-		session_life_store(&port->life, life);
-		return;
+		session_life_share(&port->life, life, key->proto, READ_ONCE(m->sessions));
+		return 0;
 	}
+	reply_key = session4_reply_key(key, s);
 	r = bpf_map_lookup_elem(&fo_replies4, &reply_key);
 	if (!r || !reply4_belongs(r, addr4_load(key->inside), key->inside_port))
-		return;
+		return 0;
 	if (endpoint)
 		r->endpoint = endpoint;
-	session_life_store(&r->life, life);
+	session_life_share(&r->life, life, key->proto, READ_ONCE(r->sessions));
+	return 0;
 }
 
 /* The segment of p as the session sees it. */
@@ -183,7 +194,7 @@ static __always_inline bool session4_touch(const struct pkt *p, const struct ses
 	if (!session_life_swap(&s->life, was, becomes))
 		/* Lost to another packet of the same session, which noted as much, or to its end. */
 		return session_is_live(session_life_load(&s->life), key->proto, now);
-	session4_publish(key, s, becomes, endpoint);
+	session4_publish(key, s, session_life_word(becomes), endpoint);
 	return true;
 }
 

@@ -46,19 +46,27 @@ func (m *Model) live(key SessionKey, s *Session, state State, refresh bool, also
 	}
 }
 
-// publish copies a session's life to where packets from outside find it.
+// publish copies a session's life to where packets from outside find it. Where others have shares, too, the longest life counts.
 func (m *Model) publish(key SessionKey, s *Session, also func(*Life, *int)) {
 	if m.Mapping == OpenFilter {
 		if p := m.port(PortKey{s.Outside, key.Proto}); p != nil {
-			p.Life = s.Life
+			p.Life = p.Life.with(s.Life, key.Proto, m.mapping(mappingKey(key, m.Outside)).Sessions)
 			also(&p.Life, &p.Owner)
 		}
 		return
 	}
 	if p := m.permit(m.permitKey(key, s.Outside)); p != nil {
-		p.Life = s.Life
+		p.Life = p.Life.with(s.Life, key.Proto, p.Sessions)
 		also(&p.Life, &p.Owner)
 	}
+}
+
+// with is the life that is known of so many sessions when one of them changes.
+func (l Life) with(changed Life, proto uint8, sessions uint32) Life {
+	if sessions > 1 && int32(l.Seen+l.timeout(proto)-(changed.Seen+changed.timeout(proto))) > 0 {
+		return l
+	}
+	return changed
 }
 
 // open makes the session of a packet from inside; the reason why it cannot be.

@@ -37,7 +37,7 @@ type PermitKey struct {
 
 // Permit lets a remote in.
 type Permit struct {
-	Life     // of the session that was refreshed last, even if it has ended since
+	Life     // of the session that lasts longest, even if it has ended since
 	Inside   netip.AddrPort
 	Owner    int
 	Sessions uint32
@@ -64,7 +64,7 @@ type PortKey struct {
 
 // PortOwner is whose a mapping's outside port is.
 type PortOwner struct {
-	Life   // of the session that was refreshed last, if anybody may come in; else of the first
+	Life   // of the session that lasts longest, if anybody may come in; else of the first
 	Inside netip.AddrPort
 	Owner  int
 }

@@ -181,3 +181,22 @@ func TestMappingsOfClosed(t *testing.T) {
 		d.checkTokens(t)
 	}
 }
+
+// TestClosedLeavesOthersOpen: a mapping's connection that has closed does not shut out what is about another of the same remote.
+func TestClosedLeavesOthersOpen(t *testing.T) {
+	for _, m := range []mapping{independent, openFilter} {
+		t.Run(m.String(), func(t *testing.T) {
+			d := load(t, options{Mapping: m})
+			stays := flow{proto: layers.IPProtocolTCP, out: d.sent(1, 1000, remote(443))}
+			ends := flow{proto: layers.IPProtocolTCP, out: d.sent(1, 1000, remote(444))}
+			d.takeAll(t, &stays, handshake)
+			d.takeAll(t, &ends, append(append([]step{}, handshake...), step{"in", "RST", closed}))
+			d.age(t, stays.key(), 11) // more than a closed one lasts
+			quoted := quote(d.outward(stays), 28)
+			p := d.errorTo(message(3, 4, 1400, quoted))
+			in := d.fromUplink(p.Bytes())
+			p.Payload = message(3, 4, 1400, d.insideOut(stays, quoted))
+			d.expect(t, in, expectation{reason: bpf.DatapathReasonFORWARD_ICMP_IN, frame: d.translatedBack(stays, *p), to: 1})
+		})
+	}
+}

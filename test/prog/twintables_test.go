@@ -61,7 +61,7 @@ func (w *twin) permitOf(p *model.Permit) *replyEntry {
 		return nil
 	}
 	e := replyEntry{Inside: p.Inside.Addr().As4(), InsidePort: be16(p.Inside.Port()), Endpoint: w.ifindexOf(p.Owner),
-		Sessions: p.Sessions, Mapped: w.mapping != dependent}
+		Sessions: p.Sessions, Tuple: w.mapping == dependent}
 	e.Life.Seen, e.Life.State = p.Seen, bpf.DatapathSessionState(p.State)
 	return &e
 }
