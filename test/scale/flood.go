@@ -1,9 +1,157 @@
 // SPDX-License-Identifier: Apache-2.0
+
 package main
 
-const clients = 8
+import (
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
 
-func conntrack(o options) error   { return nil }
-func flood(o options) error       { return nil }
-func full(o options) error        { return nil }
-func connections(o options) error { return nil }
+	"golang.org/x/sys/unix"
+)
+
+// floodSessions is the size of the table that is flooded: the default.
+const floodSessions = 131072
+
+const (
+	// neighbours is how many connections the neighbour makes beside the flood.
+	neighbours = 10000
+	// hostConnections is how many the host makes itself.
+	hostConnections = 1000
+	// streams are established sessions beside the flood, and pace the rest between two packets of each.
+	streams = 100
+	pace    = 50 * time.Millisecond
+)
+
+// flood shows a neighbour's new connections and established streams beside an endpoint that floods, with the default limits.
+func flood(o options) error {
+	return beside(o, "", func(begin func(), stop <-chan struct{}) error {
+		begin()
+		var t tally
+		var next atomic.Int64
+		start := time.Now()
+		if err := t.connect("ns2", &next, min(neighbours, o.connections), stop); err != nil {
+			return err
+		}
+		t.report("the neighbour's new connections, one by one", time.Since(start))
+		return nil
+	})
+}
+
+// full shows established sessions, new ones and the host's own beside a flood that nothing limits: the table is full.
+func full(o options) error {
+	return beside(o, noLimits, func(begin func(), stop <-chan struct{}) error {
+		begin()
+		if err := waitFull(stop); err != nil {
+			return err
+		}
+		var own, new tally
+		var next, other atomic.Int64
+		start := time.Now()
+		if err := own.connect("", &next, min(hostConnections, o.connections), stop); err != nil {
+			return err
+		}
+		own.report("the host's own connections", time.Since(start))
+		start = time.Now()
+		if err := new.connect("ns2", &other, 5, stop); err != nil {
+			return err
+		}
+		new.report("the neighbour's new connections: no room", time.Since(start))
+		return nil
+	})
+}
+
+// waitFull waits until as many sessions are live as there can be.
+func waitFull(stop <-chan struct{}) error {
+	for {
+		s, err := pins().Sessions()
+		if err != nil {
+			return err
+		}
+		if s.Live == s.Capacity {
+			say("live beside the flood", "%d of %d", s.Live, s.Capacity)
+			return nil
+		}
+		select {
+		case <-stop:
+			say("live beside the flood", "%d of %d: not full", s.Live, s.Capacity)
+			return nil
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// beside runs the neighbour, which begins the flood when it is ready, and has it stopped after a while; streams are there before
+// and all the time.
+func beside(o options, lines string, neighbour func(begin func(), stop <-chan struct{}) error) error {
+	if err := up(o, floodSessions, allPorts+lines); err != nil {
+		return err
+	}
+	established, err := newSample(streams, 1)
+	if err != nil {
+		return err
+	}
+	defer established.close()
+	s, err := newService()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(s.listener)
+	w, err := newWitness(0) // nobody answers what the flood asks, not even by ICMP
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	before, err := readCounters()
+	if err != nil {
+		return err
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	var flooded error
+	established.start(pace)
+	err = neighbour(func() {
+		time.AfterFunc(o.flood, func() { close(stop) })
+		wg.Go(func() { flooded = sendFlood(stop) })
+	}, stop)
+	if err != nil {
+		return err
+	}
+	wg.Wait()
+	if err := established.pause(); err != nil {
+		return err
+	}
+	if flooded != nil {
+		return flooded
+	}
+	established.report("the neighbour's established streams")
+	return before.report()
+}
+
+// sendFlood sends datagrams from the first endpoint as fast as they go, each for a session of its own: its own address, random
+// ports, remotes of 20.0.0.0/8.
+func sendFlood(stop <-chan struct{}) error {
+	s, err := newSender(endpoints[0].namespace, endpoints[0].address)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	n, start := 0, time.Now()
+	for ; ; n++ {
+		r := rand.Uint64()
+		if err := s.send(flow{remote: 20<<24 | uint32(r)>>8, insidePort: uint16(r >> 32), remotePort: uint16(r >> 48), identity: r}); err != nil {
+			return err
+		}
+		if n%batchSize != 0 {
+			continue
+		}
+		select {
+		case <-stop:
+			say("the flood", "%d datagrams in %.1f s: %.0f/s; queue full %d times", n, time.Since(start).Seconds(),
+				float64(n)/time.Since(start).Seconds(), s.blocked)
+			return nil
+		default:
+		}
+	}
+}

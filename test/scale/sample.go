@@ -169,18 +169,27 @@ func (s *sample) send(id int) error {
 	return err
 }
 
-// receive waits for the answer. An ICMP error about the packet is an answer that is missing, too.
+// receive waits for the answer. An ICMP error about the packet is an answer that is missing, too. An answer that comes after it was
+// given up is lost, and not strange.
 func (s *sample) receive(id int) {
 	var b [64]byte
-	n, err := unix.Read(s.sockets[id], b[:])
-	if err != nil {
-		return
+	for {
+		n, err := unix.Read(s.sockets[id], b[:])
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return
+		}
+		number := binary.BigEndian.Uint64(b[8:])
+		switch {
+		case n != messageSize || binary.BigEndian.Uint64(b[0:]) != uint64(id) || number > s.next[id]:
+			s.strange.Add(1)
+		case number == s.next[id]:
+			s.returned.Add(1)
+			return
+		}
 	}
-	if n != messageSize || binary.BigEndian.Uint64(b[0:]) != uint64(id) || binary.BigEndian.Uint64(b[8:]) != s.next[id] {
-		s.strange.Add(1)
-		return
-	}
-	s.returned.Add(1)
 }
 
 // start makes rounds until pause, with a rest after each.
