@@ -3,7 +3,6 @@
 package prog
 
 import (
-	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -173,13 +172,4 @@ func theUplink() (uint32, error) {
 		return 0, err
 	}
 	return h.uplink, nil
-}
-
-// BenchmarkNewSession makes one after the other, each to a remote of its own; the tables are large enough for a while.
-func BenchmarkNewSession(b *testing.B) {
-	d := loadLoopback(b, options{Sessions: 1 << 20})
-	single(b, d.FromEndpoint, func(n int) []byte {
-		to := netip.AddrFrom4([4]byte{20, byte(n >> 16), byte(n >> 8), byte(n)})
-		return packet.New(layers.IPProtocolUDP, d.sent(1, 21000, netip.AddrPortFrom(to, 53)), nil).Bytes()
-	}, actions[bpf.Forward])
 }
