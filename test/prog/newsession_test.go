@@ -3,6 +3,7 @@
 package prog
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -14,16 +15,17 @@ import (
 	"flyover/test/packet"
 )
 
-const (
-	// fresh is how many new sessions a benchmark makes in a table of a million, from nothing to less than 3/4 full.
-	fresh = 7 * million / 10
-	// freshCall is how many of them are made by one call.
-	freshCall = 1000
-	// portsInUse is as many of one remote's ports, or of the mappings' ports: less than 3/4.
-	portsInUse = 46000
-)
+// freshCall is how many new sessions are made by one call.
+const freshCall = 500
 
-// BenchmarkNewSession makes one session after the other. "single" has a call for each, "hot" 1000 in a call.
+// Sizes of tables: one that the CPU's caches hold, the default, and a million.
+var freshTables = []int{4096, 131072, million}
+
+// filling is the number of sessions that leaves a quarter of a table empty, and some.
+func filling(table int) int { return 7 * table / 10 }
+
+// BenchmarkNewSession makes one session after the other. "single" has a call for each, "hot" many in a call: from nothing to less
+// than 3/4 of the table, or of the ports.
 func BenchmarkNewSession(b *testing.B) {
 	b.Run("single", func(b *testing.B) {
 		d := loadLoopback(b, options{Sessions: million})
@@ -32,18 +34,16 @@ func BenchmarkNewSession(b *testing.B) {
 			return packet.New(layers.IPProtocolUDP, d.sent(1, 21000, netip.AddrPortFrom(to, 53)), nil).Bytes()
 		}, actions[bpf.Forward])
 	})
-	rows := []struct {
-		name    string
-		mapping mapping
-		tuples  []tuple
-	}{
-		{"endpoint-dependent", dependent, spread(fresh, 64, 1024)},
-		{"endpoint-independent, 64 to a mapping", independent, spread(fresh, 64, 1024)},
-		{"endpoint-independent, each with its mapping", independent, spread(portsInUse, 1, 1024)},
+	for _, m := range []mapping{dependent, independent} {
+		for _, table := range freshTables {
+			b.Run(fmt.Sprintf("hot/%v/64 of a port/table of %d", m, table), func(b *testing.B) {
+				freshSessions(b, m, table, spread(filling(table), 64, 1024), func(*datapath) {})
+			})
+		}
 	}
-	for _, row := range rows {
-		b.Run("hot/"+row.name, func(b *testing.B) {
-			freshSessions(b, row.mapping, row.tuples, func(*datapath) {})
+	for _, table := range freshTables {
+		b.Run(fmt.Sprintf("hot/%v/each with its mapping/table of %d", independent, table), func(b *testing.B) {
+			freshSessions(b, independent, table, spread(min(filling(table), 46000), 1, 1024), func(*datapath) {})
 		})
 	}
 }
@@ -51,22 +51,24 @@ func BenchmarkNewSession(b *testing.B) {
 // BenchmarkNewSessionOverExpired is the same in a table full of expired sessions, two of which are collected for each new one.
 func BenchmarkNewSessionOverExpired(b *testing.B) {
 	for _, m := range []mapping{dependent, independent} {
-		b.Run(m.String(), func(b *testing.B) {
-			freshSessions(b, m, spread(fresh, 64, 30000), func(d *datapath) {
-				d.makeAll(b, spread(million, 64, 1024))
-				d.ageAll(b)
+		for _, table := range freshTables {
+			b.Run(fmt.Sprintf("hot/%v/64 of a port/table of %d", m, table), func(b *testing.B) {
+				freshSessions(b, m, table, spread(filling(table), 64, 30000), func(d *datapath) {
+					d.makeAll(b, spread(table, 64, 1024))
+					d.ageAll(b)
+				})
 			})
-		})
+		}
 	}
 }
 
 // freshSessions makes the tuples' sessions in an empty datapath, or what prepare makes of it, and reports the median of the
 // calls, less what the feeder takes, of all turns. A turn is one iteration of the benchmark.
-func freshSessions(b *testing.B, m mapping, tuples []tuple, prepare func(*datapath)) {
+func freshSessions(b *testing.B, m mapping, table int, tuples []tuple, prepare func(*datapath)) {
 	b.Helper()
 	var durations []time.Duration
 	for b.Loop() {
-		d := loadLoopback(b, options{Sessions: million, Ports: allPorts, Mapping: m})
+		d := loadLoopback(b, options{Sessions: uint32(table), Ports: allPorts, Mapping: m})
 		prepare(d)
 		frames, length := d.outwards(tuples)
 		feeding := own(b, frames, length, len(frames))
