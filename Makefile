@@ -28,10 +28,12 @@ COMPLETIONS := share/bash-completion/completions/flyover share/zsh/site-function
 
 # More for `go test`, as in `sudo make test TESTFLAGS='-run TestARP -v'`.
 TESTFLAGS ?=
+# More for the command of `make scale`, as in `sudo make scale SCALEFLAGS='-tests connections -connections 1000000'`.
+SCALEFLAGS ?=
 # What is tested.
 PACKAGES ?= ./...
 
-.PHONY: help build generate generate-check fmt fmt-check lint test test-kernels conformance mutants demo install clean need-go need-root setup-test setup-generate setup-kernels
+.PHONY: help build generate generate-check fmt fmt-check lint test test-kernels conformance mutants scale demo install clean need-go need-root setup-test setup-generate setup-kernels
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +74,10 @@ conformance: need-go need-root setup-test ## check every row of docs/conformance
 
 mutants: need-go need-root setup-generate setup-test ## put faults into the datapath one by one, and see the tests notice
 	test/mutants.sh
+
+scale: need-go need-root setup-test build ## fill, expire and flood tables of a million sessions, and print figures (as root, in labs)
+	CGO_ENABLED=0 go build -o bin/scale ./test/scale
+	bin/scale $(SCALEFLAGS)
 
 demo: need-root setup-test build ## show flyover at work in a throw-away host (as root)
 	@FLYOVER=$(CURDIR)/bin/flyover test/demo.sh

@@ -19,6 +19,8 @@ const (
 	neighbours = 10000
 	// hostConnections is how many the host makes itself.
 	hostConnections = 1000
+	// refused is how many new ones the neighbour tries in vain.
+	refused = 5
 	// streams are established sessions beside the flood, and pace the rest between two packets of each.
 	streams = 100
 	pace    = 50 * time.Millisecond
@@ -31,10 +33,11 @@ func flood(o options) error {
 		var t tally
 		var next atomic.Int64
 		start := time.Now()
-		if err := t.connect("ns2", &next, min(neighbours, o.connections), stop); err != nil {
+		n := min(neighbours, o.connections)
+		if err := t.connect("ns2", &next, n, stop); err != nil {
 			return err
 		}
-		t.report("the neighbour's new connections, one by one", time.Since(start))
+		t.report("the neighbour's connections, one by one", n, time.Since(start))
 		return nil
 	})
 }
@@ -46,18 +49,19 @@ func full(o options) error {
 		if err := waitFull(stop); err != nil {
 			return err
 		}
-		var own, new tally
+		var own, fresh tally
 		var next, other atomic.Int64
 		start := time.Now()
-		if err := own.connect("", &next, min(hostConnections, o.connections), stop); err != nil {
+		n := min(hostConnections, o.connections)
+		if err := own.connect("", &next, n, stop); err != nil {
 			return err
 		}
-		own.report("the host's own connections", time.Since(start))
+		own.report("the host's own connections", n, time.Since(start))
 		start = time.Now()
-		if err := new.connect("ns2", &other, 5, stop); err != nil {
+		if err := fresh.connect("ns2", &other, refused, stop); err != nil {
 			return err
 		}
-		new.report("the neighbour's new connections: no room", time.Since(start))
+		fresh.report("the neighbour's new connections: no room", refused, time.Since(start))
 		return nil
 	})
 }

@@ -70,7 +70,7 @@ func parse() (options, error) {
 	flag.StringVar(&o.inside, "inside", "", "the test that runs in this lab; for the command's own use")
 	flag.IntVar(&o.sessions, "sessions", 1<<20, "size of the tables that are filled")
 	flag.IntVar(&o.sample, "sample", 10000, "sessions among them that are kept alive and watched")
-	flag.IntVar(&o.connections, "connections", 200000, "short TCP connections in all, and made one after the other beside the flood at most 10000")
+	flag.IntVar(&o.connections, "connections", 200000, "short TCP connections in all; beside the flood at most 10000")
 	flag.IntVar(&o.tracked, "tracked", 200000, "entries of connection tracking to measure")
 	flag.DurationVar(&o.flood, "flood", 20*time.Second, "how long a flood lasts")
 	flag.Parse()

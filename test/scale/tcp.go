@@ -179,13 +179,13 @@ func (t *tally) note(err error) {
 	t.errors[err.Error()]++
 }
 
-func (t *tally) report(what string, took time.Duration) {
+func (t *tally) report(what string, want int, took time.Duration) {
 	why := ""
 	for err, n := range t.errors {
 		why += fmt.Sprintf("; %s: %d", err, n)
 	}
 	made, failed := t.made.Load(), t.failed.Load()
-	say(what, "%d of %d, %d failed; %.0f/s%s", made, made+failed, failed, float64(made)/took.Seconds(), why)
+	say(what, "%d of %d, %d failed; %.0f/s%s", made, want, failed, float64(made)/took.Seconds(), why)
 }
 
 // connections makes many at a time from both endpoints, with the default table and limits: sessions that have closed have to make
@@ -215,7 +215,7 @@ func connections(o options) error {
 		})
 	}
 	wg.Wait()
-	t.report("connections, failures wanted: 0", time.Since(start))
+	t.report("connections (want no failure)", o.connections, time.Since(start))
 	if err := before.report(); err != nil {
 		return err
 	}
