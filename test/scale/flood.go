@@ -29,16 +29,12 @@ const (
 // flood shows a neighbour's new connections and established streams beside an endpoint that floods, with the default limits.
 func flood(o options) error {
 	return beside(o, "", func(begin func(), stop <-chan struct{}) error {
-		begin()
-		var t tally
-		var next atomic.Int64
-		start := time.Now()
 		n := min(neighbours, o.connections)
-		if err := t.connect("ns2", &next, n, stop); err != nil {
+		if err := oneByOne("the neighbour's connections, before the flood", "ns2", n/10, stop); err != nil {
 			return err
 		}
-		t.report("the neighbour's connections, one by one", n, time.Since(start))
-		return nil
+		begin()
+		return oneByOne("beside the flood, one by one", "ns2", n, stop)
 	})
 }
 
@@ -49,21 +45,23 @@ func full(o options) error {
 		if err := waitFull(stop); err != nil {
 			return err
 		}
-		var own, fresh tally
-		var next, other atomic.Int64
-		start := time.Now()
-		n := min(hostConnections, o.connections)
-		if err := own.connect("", &next, n, stop); err != nil {
+		if err := oneByOne("the host's own connections", "", min(hostConnections, o.connections), stop); err != nil {
 			return err
 		}
-		own.report("the host's own connections", n, time.Since(start))
-		start = time.Now()
-		if err := fresh.connect("ns2", &other, refused, stop); err != nil {
-			return err
-		}
-		fresh.report("the neighbour's new connections: no room", refused, time.Since(start))
-		return nil
+		return oneByOne("the neighbour's new connections: no room", "ns2", refused, stop)
 	})
+}
+
+// oneByOne makes n connections and says how it went.
+func oneByOne(what, namespace string, n int, stop <-chan struct{}) error {
+	var t tally
+	var next atomic.Int64
+	start := time.Now()
+	if err := t.connect(namespace, &next, n, stop); err != nil {
+		return err
+	}
+	t.report(what, n, time.Since(start))
+	return nil
 }
 
 // waitFull waits until as many sessions are live as there can be.

@@ -38,7 +38,7 @@ const (
 
 // up brings the network up, with so many sessions and more lines, and lets the outside answer.
 func up(o options, sessions int, lines string) error {
-	file, err := os.CreateTemp("", "scale-*.yaml") // in the lab's own /tmp or not: it is removed
+	file, err := os.CreateTemp("", "scale-*.yaml")
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,8 @@ func (c counters) report() error {
 	}
 	var refused []string
 	for reason, n := range now.reasons {
-		if n -= c.reasons[reason]; n > 0 && strings.Contains(reason, "DROP_") && !strings.HasSuffix(reason, bpf.DatapathReasonDROP_IPV6.String()) {
+		isDrop := strings.Contains(reason, "DROP_") && !strings.HasSuffix(reason, bpf.DatapathReasonDROP_IPV6.String())
+		if n -= c.reasons[reason]; n > 0 && isDrop {
 			refused = append(refused, fmt.Sprintf("%s %d", reason, n))
 		}
 	}

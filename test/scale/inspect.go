@@ -4,6 +4,8 @@ package main
 
 import (
 	"bufio"
+	"cmp"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -23,30 +25,26 @@ func inspect(o options) error {
 	return reportListing(o)
 }
 
-// reportIdle: there is no timer and no process, so nothing runs unless a packet comes.
+// reportIdle: there is no timer and no process, so nothing runs unless a packet comes. What comes is the namespaces' own: ARP, and
+// IPv6 solicitations.
 func reportIdle() error {
-	before, err := programRuns()
+	before, err := readCounters()
 	if err != nil {
 		return err
 	}
 	time.Sleep(idle)
-	after, err := programRuns()
+	after, err := readCounters()
 	if err != nil {
 		return err
 	}
-	say("while all sessions are idle", "programs run for %d packets in %v (want 0); there is no process and no timer", after-before, idle)
-	return nil
-}
-
-// programRuns is how many packets the programs have ever judged, but for the namespaces' router solicitations.
-func programRuns() (sum uint64, err error) {
-	c, err := readCounters()
-	for reason, n := range c.reasons {
-		if !strings.HasSuffix(reason, "IPV6") {
-			sum += n
+	seen := ""
+	for reason, n := range after.reasons {
+		if n -= before.reasons[reason]; n > 0 {
+			seen += fmt.Sprintf(" %s %d", reason, n)
 		}
 	}
-	return sum, err
+	say("while all sessions are idle", "packets that any program ran for in %v: %s; there is no process and no timer", idle, cmp.Or(seen, "none"))
+	return nil
 }
 
 // reportListing counts the lines of `flyover nat sessions`, as wc would.

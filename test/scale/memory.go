@@ -103,9 +103,9 @@ func (l ledger) report(sessions int) error {
 	grown, grownKinds := now.since(l.ready)
 	say("memory of the maps that hold sessions", "%.1f bytes/session (goal 256):%s", float64(translated)/float64(sessions), each)
 	say("memory of all maps", "%.1f bytes/session", float64(all)/float64(sessions))
-	say("less MemAvailable after `up`", "%.1f MiB;%s", mib(fixed), fixedKinds)
-	say("less MemAvailable after the fill", "%.1f MiB;%s", mib(grown), grownKinds)
-	say("both", "%.1f bytes/session, with namespaces, interfaces and whatever else the machine does",
+	say("the machine's MemAvailable less after `up`", "%.1f MiB;%s", mib(fixed), fixedKinds)
+	say("less after the fill", "%.1f MiB;%s", mib(grown), grownKinds)
+	say("both", "%.1f bytes/session, with namespaces, interfaces and whatever else the machine does meanwhile",
 		float64(fixed+grown)/float64(sessions))
 	return nil
 }
