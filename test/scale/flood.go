@@ -27,8 +27,18 @@ const (
 )
 
 // flood shows a neighbour's new connections and established streams beside an endpoint that floods, with the default limits.
-func flood(o options) error {
-	return beside(o, "", func(begin func(), stop <-chan struct{}) error {
+func flood(o options) error { return floodNeighbour(o, "", anywhere) }
+
+// exhausted shows the same beside a flood to one remote, all ports of which are taken soon: whoever is refused then has had all of
+// them looked at, unless somebody has in the last second.
+func exhausted(o options) error {
+	return floodNeighbour(o, noLimits+dependent.lines, func(r uint64) flow {
+		return flow{remote: firstRemote, insidePort: uint16(r), remotePort: 53, identity: r}
+	})
+}
+
+func floodNeighbour(o options, lines string, to func(uint64) flow) error {
+	return beside(o, lines, to, func(begin func(), stop <-chan struct{}) error {
 		n := min(neighbours, o.connections)
 		if err := oneByOne("the neighbour's connections, before the flood", "ns2", n/10, stop); err != nil {
 			return err
@@ -40,7 +50,7 @@ func flood(o options) error {
 
 // full shows established sessions, new ones and the host's own beside a flood that nothing limits: the table is full.
 func full(o options) error {
-	return beside(o, noLimits, func(begin func(), stop <-chan struct{}) error {
+	return beside(o, noLimits, anywhere, func(begin func(), stop <-chan struct{}) error {
 		begin()
 		if err := waitFull(stop); err != nil {
 			return err
@@ -86,7 +96,7 @@ func waitFull(stop <-chan struct{}) error {
 
 // beside runs the neighbour, which begins the flood when it is ready, and has it stopped after a while; streams are there before
 // and all the time.
-func beside(o options, lines string, neighbour func(begin func(), stop <-chan struct{}) error) error {
+func beside(o options, lines string, to func(uint64) flow, neighbour func(begin func(), stop <-chan struct{}) error) error {
 	if err := up(o, floodSessions, allPorts+lines); err != nil {
 		return err
 	}
@@ -115,7 +125,7 @@ func beside(o options, lines string, neighbour func(begin func(), stop <-chan st
 	established.start(pace)
 	err = neighbour(func() {
 		time.AfterFunc(o.flood, func() { close(stop) })
-		wg.Go(func() { flooded = sendFlood(stop) })
+		wg.Go(func() { flooded = sendFlood(to, stop) })
 	}, stop)
 	if err != nil {
 		return err
@@ -131,9 +141,13 @@ func beside(o options, lines string, neighbour func(begin func(), stop <-chan st
 	return before.report()
 }
 
-// sendFlood sends datagrams from the first endpoint as fast as they go, each for a session of its own: its own address, random
-// ports, remotes of 20.0.0.0/8.
-func sendFlood(stop <-chan struct{}) error {
+// anywhere is a flow of random ports to a remote of 20.0.0.0/8.
+func anywhere(r uint64) flow {
+	return flow{remote: 20<<24 | uint32(r)>>8, insidePort: uint16(r >> 32), remotePort: uint16(r >> 48), identity: r}
+}
+
+// sendFlood sends datagrams from the first endpoint and its own address as fast as they go, of flows that are chosen at random.
+func sendFlood(to func(uint64) flow, stop <-chan struct{}) error {
 	s, err := newSender(endpoints[0].namespace, endpoints[0].address)
 	if err != nil {
 		return err
@@ -141,8 +155,7 @@ func sendFlood(stop <-chan struct{}) error {
 	defer s.close()
 	n, start := 0, time.Now()
 	for ; ; n++ {
-		r := rand.Uint64()
-		if err := s.send(flow{remote: 20<<24 | uint32(r)>>8, insidePort: uint16(r >> 32), remotePort: uint16(r >> 48), identity: r}); err != nil {
+		if err := s.send(to(rand.Uint64())); err != nil {
 			return err
 		}
 		if n%batchSize != 0 {

@@ -39,6 +39,7 @@ var tests = []test{
 	{"fill-dependent", "the same: mapping endpoint-dependent", func(o options) error { return fill(o, dependent) }},
 	{"conntrack", "memory of connection tracking (datapath kernel)", conntrack},
 	{"flood", "a flood of new sessions beside a neighbour, default limits", flood},
+	{"exhausted", "a flood to one remote, all ports of which are taken, beside a neighbour", exhausted},
 	{"full", "a flood of new sessions without limits: the table is full", full},
 	{"connections", "short TCP connections", connections},
 }

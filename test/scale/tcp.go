@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -141,9 +142,10 @@ func readByte(fd int, b *[1]byte) error {
 
 // tally is what has become of connections.
 type tally struct {
-	made, failed atomic.Int64
-	mu           sync.Mutex
-	errors       map[string]int
+	mu     sync.Mutex
+	took   []time.Duration // of those made
+	failed int
+	errors map[string]int
 }
 
 // connect makes connections one after the other until all n, of this and other threads, have been begun or stop is closed.
@@ -158,21 +160,23 @@ func (t *tally) connect(namespace string, next *atomic.Int64, n int, stop <-chan
 			case <-stop:
 				return struct{}{}, nil
 			default:
-				t.note(connectOnce(number))
+				start := time.Now()
+				err := connectOnce(number)
+				t.note(time.Since(start), err)
 			}
 		}
 	})
 	return err
 }
 
-func (t *tally) note(err error) {
-	if err == nil {
-		t.made.Add(1)
-		return
-	}
-	t.failed.Add(1)
+func (t *tally) note(took time.Duration, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if err == nil {
+		t.took = append(t.took, took)
+		return
+	}
+	t.failed++
 	if t.errors == nil {
 		t.errors = map[string]int{}
 	}
@@ -184,8 +188,11 @@ func (t *tally) report(what string, want int, took time.Duration) {
 	for err, n := range t.errors {
 		why += fmt.Sprintf("; %s: %d", err, n)
 	}
-	made, failed := t.made.Load(), t.failed.Load()
-	say(what, "%d of %d, %d failed; %.0f/s%s", made, want, failed, float64(made)/took.Seconds(), why)
+	if n := len(t.took); n > 0 {
+		slices.Sort(t.took)
+		why += fmt.Sprintf("; median %v, 999 in 1000 within %v", t.took[n/2].Round(time.Microsecond), t.took[n*999/1000].Round(time.Microsecond))
+	}
+	say(what, "%d of %d, %d failed; %.0f/s%s", len(t.took), want, t.failed, float64(len(t.took))/took.Seconds(), why)
 }
 
 // connections makes many at a time from both endpoints, with the default table and limits: sessions that have closed have to make
@@ -210,7 +217,7 @@ func connections(o options) error {
 	for c := range clients {
 		wg.Go(func() {
 			if err := t.connect(endpoints[c%2].namespace, &next, o.connections, nil); err != nil {
-				t.note(err)
+				t.note(0, err)
 			}
 		})
 	}
