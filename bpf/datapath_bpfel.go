@@ -228,6 +228,12 @@ type DatapathPortSearch struct {
 	Pad    [6]uint8
 }
 
+type DatapathPressedEntry struct {
+	_    structs.HostLayout
+	Made uint32
+	Vain [2]uint32
+}
+
 type DatapathReason uint32
 
 const (
@@ -484,6 +490,7 @@ const (
 	DatapathMapFoNeighbours4         = "fo_neighbours4"
 	DatapathMapFoNetworks            = "fo_networks"
 	DatapathMapFoPorts4              = "fo_ports4"
+	DatapathMapFoPressed             = "fo_pressed"
 	DatapathMapFoReasons             = "fo_reasons"
 	DatapathMapFoReplies4            = "fo_replies4"
 	DatapathMapFoRequest             = "fo_request"
@@ -575,6 +582,7 @@ type DatapathMapSpecs struct {
 	FoNeighbours4 *ebpf.MapSpec `ebpf:"fo_neighbours4"`
 	FoNetworks    *ebpf.MapSpec `ebpf:"fo_networks"`
 	FoPorts4      *ebpf.MapSpec `ebpf:"fo_ports4"`
+	FoPressed     *ebpf.MapSpec `ebpf:"fo_pressed"`
 	FoReasons     *ebpf.MapSpec `ebpf:"fo_reasons"`
 	FoReplies4    *ebpf.MapSpec `ebpf:"fo_replies4"`
 	FoRequest     *ebpf.MapSpec `ebpf:"fo_request"`
@@ -636,6 +644,7 @@ type DatapathMaps struct {
 	FoNeighbours4 *ebpf.Map `ebpf:"fo_neighbours4"`
 	FoNetworks    *ebpf.Map `ebpf:"fo_networks"`
 	FoPorts4      *ebpf.Map `ebpf:"fo_ports4"`
+	FoPressed     *ebpf.Map `ebpf:"fo_pressed"`
 	FoReasons     *ebpf.Map `ebpf:"fo_reasons"`
 	FoReplies4    *ebpf.Map `ebpf:"fo_replies4"`
 	FoRequest     *ebpf.Map `ebpf:"fo_request"`
@@ -665,6 +674,7 @@ func (m *DatapathMaps) Close() error {
 		m.FoNeighbours4,
 		m.FoNetworks,
 		m.FoPorts4,
+		m.FoPressed,
 		m.FoReasons,
 		m.FoReplies4,
 		m.FoRequest,

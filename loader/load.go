@@ -57,6 +57,7 @@ var mapNames = []string{
 	bpf.DatapathMapFoNeighbours4,
 	bpf.DatapathMapFoNetworks,
 	bpf.DatapathMapFoPorts4,
+	bpf.DatapathMapFoPressed,
 	bpf.DatapathMapFoReasons,
 	bpf.DatapathMapFoReplies4,
 	bpf.DatapathMapFoSessions4,

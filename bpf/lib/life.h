@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * life.h - is this session still good? State and age are one word. Whoever wants to make, end or reuse an entry must first win
- * the word by compare-and-swap to SESSION_CLAIMED or SESSION_DEAD; a packet that refreshes a session does so by compare-and-swap
+ * the word by compare-and-swap to SESSION_CLAIMED; a packet that refreshes a session does so by compare-and-swap
  * too. So a session that has just seen a packet cannot be collected.
  */
 #ifndef FLYOVER_LIFE_H
@@ -108,10 +108,10 @@ static __always_inline bool session_life_swap(struct session_life *life, struct 
 	return __sync_val_compare_and_swap((__u64 *)life, old, session_life_word(becomes)) == old;
 }
 
-/* Takes the entry out of use, in the given state. */
-static __always_inline bool session_seize(struct session_life *life, struct session_life was, enum session_state state)
+/* Takes the entry out of use, for the caller alone. */
+static __always_inline bool session_claim(struct session_life *life, struct session_life was)
 {
-	return session_life_swap(life, was, (struct session_life){ .seen = was.seen, .state = state });
+	return session_life_swap(life, was, (struct session_life){ .seen = was.seen, .state = SESSION_CLAIMED });
 }
 
 /*

@@ -67,7 +67,7 @@ static __always_inline enum reason masquerade_enter(struct session4_request *req
 	*was = SESSION_DEAD;
 	if (old) {
 		life = session_life_load(&old->life);
-		if (!session_is_over(life, key->proto, now, 0) || !session_seize(&old->life, life, SESSION_CLAIMED))
+		if (!session_is_over(life, key->proto, now, 0) || !session_claim(&old->life, life))
 			return DROP_SESSION_RACE;
 		*was = life.state;
 		*s = old;

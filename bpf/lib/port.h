@@ -102,11 +102,8 @@ static __always_inline bool port_vacate(const struct reply4_key *key, __u32 now)
 	if (!s)
 		return false;
 	life = session_life_load(&s->life);
-	if (life.state <= SESSION_CLAIMED || !session_is_over(life, key->proto, now, port_hold | SESSION_PRESSED) ||
-	    s->outside_port != key->outside_port || !session_seize(&s->life, life, SESSION_DEAD))
-		return false;
-	session4_release(&owner, s);
-	return true;
+	return life.state > SESSION_CLAIMED && session_is_over(life, key->proto, now, port_hold | SESSION_PRESSED) &&
+	       s->outside_port == key->outside_port && session4_bury(&owner, s, life);
 }
 
 /* Claims f->key's port for the mapping or session. Looks first, since that is cheaper than to try. */

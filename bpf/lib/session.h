@@ -21,7 +21,10 @@
 #include "reply.h"
 #include "usage.h"
 
-/* Tokens that the maker of a session looks at, and those it looks at when something has run out. */
+/*
+ * Tokens that the maker of a session looks at, and those it looks at when something has run out. With one to each new session the table
+ * would grow as long as any token was found too young; with two, every second may be.
+ */
 #define COLLECT_ALWAYS 2
 #define COLLECT_PRESSED 256
 
@@ -199,7 +202,7 @@ static __always_inline bool session4_touch(const struct pkt *p, const struct ses
 }
 
 /*
- * Gives back what a session holds, after it has been taken out of use. A global function, so that the verifier reads it once, and to have
+ * Gives back what a session holds, whose entry the caller has claimed: of a dead one it may be deleted at any time, and used again. A global function, so that the verifier reads it once, and to have
  * its own stack.
  */
 __noinline int session4_release(const struct session4_key *key, const struct session4_entry *s)
@@ -226,6 +229,17 @@ __noinline int session4_release(const struct session4_key *key, const struct ses
 	return 0;
 }
 
+/* Ends a session that lives so, unless another CPU was first; its entry stays, dead. */
+static __always_inline bool session4_bury(const struct session4_key *key, struct session4_entry *s, struct session_life was)
+{
+	if (!session_claim(&s->life, was))
+		return false;
+	session4_release(key, s);
+	was.state = SESSION_DEAD;
+	session_life_store(&s->life, was);
+	return true;
+}
+
 /*
  * Ends a session before its time; its entry can be made anew at once. Returns how it lived until then, SESSION_DEAD if there was
  * nothing to end. A packet that changes it at this moment comes first, and then it ends all the same, unless there are many.
@@ -238,10 +252,8 @@ static __always_inline struct session_life session4_end(const struct session4_ke
 		life = session_life_load(&s->life);
 		if (life.state <= SESSION_CLAIMED)
 			break;
-		if (!session_seize(&s->life, life, SESSION_DEAD))
-			continue;
-		session4_release(key, s);
-		return life;
+		if (session4_bury(key, s, life))
+			return life;
 	}
 	return (struct session_life){ .state = SESSION_DEAD };
 }
@@ -273,9 +285,15 @@ static __always_inline __u32 session4_end_all(__be32 inside, __u32 now)
 	return turn.live;
 }
 
+enum collect {
+	COLLECT_NOTHING, /* there is no token */
+	COLLECT_KEPT,
+	COLLECT_REMOVED,
+};
+
 /*
- * Looks at the oldest token: ends its session if that has been over for hold seconds, else puts the token back. 0: there was
- * none. A global function, so that the verifier reads it once and not once for each turn of a loop.
+ * Looks at the oldest token: ends its session if that has been over for hold seconds, else puts the token back. An enum collect. A
+ * global function, so that the verifier reads it once and not once for each turn of a loop.
  */
 __noinline int session4_collect(__u32 now, __u32 hold)
 {
@@ -284,24 +302,39 @@ __noinline int session4_collect(__u32 now, __u32 hold)
 	struct session_life life;
 
 	if (bpf_map_pop_elem(&fo_expiry, &key))
-		return 0;
+		return COLLECT_NOTHING;
 	s = bpf_map_lookup_elem(&fo_sessions4, &key);
 	if (!s)
-		return 1;
+		return COLLECT_KEPT;
 	life = session_life_load(&s->life);
-	if (!session_is_over(life, key.proto, now, hold) || !session_seize(&s->life, life, SESSION_CLAIMED)) {
+	if (!session_is_over(life, key.proto, now, hold) || !session_claim(&s->life, life)) {
 		bpf_map_push_elem(&fo_expiry, &key, 0);
-		return 1;
+		return COLLECT_KEPT;
 	}
 	if (life.state != SESSION_DEAD)
 		session4_release(&key, s);
 	bpf_map_delete_elem(&fo_sessions4, &key);
-	return 1;
+	return COLLECT_REMOVED;
 }
+
+/* Of collecting under pressure. Shared by all CPUs. */
+struct pressed_entry {
+	__u32 made;    /* how often, modulo 2^32 */
+	__u32 vain[2]; /* when last in vain, milliseconds of CLOCK_MONOTONIC, modulo 2^32: without a hold time, and with one */
+};
+
+/* Index: 0. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct pressed_entry);
+} fo_pressed SEC(".maps");
 
 struct collect_turn {
 	__u32 now;
 	__u32 hold;
+	__u32 removed;
 };
 
 static long session4_collect_step(__attribute__((unused)) __u32 turn, struct collect_turn *t)
@@ -309,15 +342,27 @@ static long session4_collect_step(__attribute__((unused)) __u32 turn, struct col
 	int went = session4_collect(t->now, t->hold);
 
 	asm volatile("" : "+r"(went)); /* the compiler knows its bounds, and the verifier does not */
+	if (went == COLLECT_REMOVED)
+		t->removed++;
 	return went ? 0 : 1;
 }
 
-/* Collects what has been over for hold seconds, when ports, entries or a limit have run out. */
+/*
+ * Collects what has been over for hold seconds, when ports, entries or a limit have run out. Once in vain, it is not done again until
+ * the clock has moved: a flood of packets that are refused must not have 256 tokens looked at for each.
+ */
 static __always_inline void session4_collect_pressed(__u32 now, __u32 hold)
 {
 	struct collect_turn turn = { .now = now, .hold = hold | SESSION_PRESSED };
+	__u32 index = 0, at = usage_now();
+	struct pressed_entry *e = bpf_map_lookup_elem(&fo_pressed, &index);
 
+	if (!e || READ_ONCE(e->vain[!!hold]) == at)
+		return;
+	e->made++;
 	bpf_loop(COLLECT_PRESSED, session4_collect_step, &turn, 0);
+	if (!turn.removed)
+		e->vain[!!hold] = at;
 }
 
 #endif

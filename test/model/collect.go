@@ -30,13 +30,35 @@ func (m *Model) collect(how patience, pressed bool) bool {
 	return true
 }
 
+// collectPressed looks at many tokens, unless that has been in vain since the clock last moved.
 func (m *Model) collectPressed(how patience) {
+	if m.inVain(how) {
+		m.Events["did not collect again"]++
+		return
+	}
 	m.Events["collected under pressure"]++
+	m.pressed++
+	entries := len(m.Sessions)
 	for range pressedTurns {
 		if !m.collect(how, true) {
-			return
+			break
 		}
 	}
+	if len(m.Sessions) == entries {
+		m.collectedInVain[how] = m.now
+	}
+}
+
+// inVain says whether the clock has not moved since the last collection in vain. If it may have, the oracle knows.
+func (m *Model) inVain(how patience) bool {
+	at, ok := m.collectedInVain[how]
+	switch {
+	case !ok || int32(m.now.From-at.To) > 0:
+		return false
+	case m.now.From == m.now.To && at.From == at.To:
+		return true
+	}
+	return m.pressed == m.oracle.Collections()
 }
 
 // end gives back what a session holds; its entry stays.

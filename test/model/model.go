@@ -123,6 +123,8 @@ type Oracle interface {
 	Buckets(endpoint int) (sessions, answers Bucket)
 	// Exhausted says whether the space's last search in vain was remembered, and no other made.
 	Exhausted(Space) bool
+	// Collections is how often tokens have been looked at because something had run out, modulo 2^32.
+	Collections() uint32
 	// Identification is the new one of a datagram in fragments.
 	Identification(DatagramKey) uint16
 }
@@ -142,6 +144,8 @@ type Model struct {
 
 	oracle Oracle
 	now    Time
+	// pressed is how often tokens have been looked at because something had run out.
+	pressed uint32
 }
 
 // New is a model with empty tables.

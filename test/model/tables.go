@@ -93,6 +93,8 @@ type Tables struct {
 	Tokens []SessionKey
 	// InVain is when a space was last searched in vain.
 	InVain map[Space]Time
+	// collectedInVain is when looking at tokens last found nothing that was over.
+	collectedInVain map[patience]Time
 	// Datagrams are those in fragments.
 	Datagrams map[DatagramKey]*Datagram
 }
@@ -100,7 +102,7 @@ type Tables struct {
 func newTables() Tables {
 	return Tables{
 		Sessions: map[SessionKey]*Session{}, Permits: map[PermitKey]*Permit{}, Mappings: map[MappingKey]*MappingEntry{},
-		Ports: map[PortKey]*PortOwner{}, Usage: map[int]*Usage{}, InVain: map[Space]Time{},
+		Ports: map[PortKey]*PortOwner{}, Usage: map[int]*Usage{}, InVain: map[Space]Time{}, collectedInVain: map[patience]Time{},
 		Datagrams: map[DatagramKey]*Datagram{},
 	}
 }
@@ -118,7 +120,7 @@ func (t Tables) clone() Tables {
 	return Tables{
 		Sessions: cloneEntries(t.Sessions), Permits: cloneEntries(t.Permits), Mappings: cloneEntries(t.Mappings),
 		Ports: cloneEntries(t.Ports), Usage: cloneEntries(t.Usage),
-		Tokens: slices.Clone(t.Tokens), InVain: maps.Clone(t.InVain), Datagrams: cloneEntries(t.Datagrams),
+		Tokens: slices.Clone(t.Tokens), InVain: maps.Clone(t.InVain), collectedInVain: maps.Clone(t.collectedInVain), Datagrams: cloneEntries(t.Datagrams),
 	}
 }
 
@@ -133,6 +135,7 @@ func (t Tables) Age(seconds uint32) {
 	for _, p := range t.Ports {
 		p.Seen -= seconds
 	}
+	clear(t.collectedInVain)
 }
 
 // Touched is what may have changed.

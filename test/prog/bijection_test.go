@@ -248,6 +248,17 @@ func (d *datapath) session(t testing.TB, key sessionKey) sessionEntry {
 	return s
 }
 
+// forgetPressed lets the next packet that finds something run out look at tokens again, as if time had passed.
+func (d *datapath) forgetPressed(t testing.TB) {
+	t.Helper()
+	var e bpf.DatapathPressedEntry
+	if err := d.FoPressed.Lookup(uint32(0), &e); err != nil {
+		t.Fatal(err)
+	}
+	e.Vain = [2]uint32{}
+	put(t, d.FoPressed, uint32(0), e)
+}
+
 // forgetExhausted lets the next search look at all ports again, as if time had passed.
 func (d *datapath) forgetExhausted(t testing.TB) {
 	t.Helper()
@@ -264,6 +275,7 @@ func (d *datapath) forgetExhausted(t testing.TB) {
 func (d *datapath) age(t testing.TB, key sessionKey, seconds uint32) {
 	t.Helper()
 	d.forgetExhausted(t)
+	d.forgetPressed(t)
 	s := d.session(t, key)
 	s.Life.Seen -= seconds
 	put(t, d.FoSessions4, key, s)

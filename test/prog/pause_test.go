@@ -64,6 +64,7 @@ func (d *datapath) pause(b *testing.B, f *feeder, reason bpf.DatapathReason) {
 	for b.Loop() {
 		b.StopTimer()
 		d.forgetExhausted(b) // each search is a whole one
+		d.forgetPressed(b)
 		b.StartTimer()
 		_, duration, err := f.program.Benchmark(f.frame, 1, nil)
 		if err != nil {

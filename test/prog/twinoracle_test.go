@@ -50,6 +50,11 @@ func (w *twin) Exhausted(s model.Space) bool {
 	return e.At != 0 && e.Space == hash && milliseconds(w.clock())-e.At > 500
 }
 
+// Collections is counted by the programs.
+func (w *twin) Collections() uint32 {
+	return lookup[uint32, bpf.DatapathPressedEntry](w, w.FoPressed, 0).Made
+}
+
 // changeAll changes every entry of a hash, in a few system calls.
 func changeAll[K, V any](w *twin, m *ebpf.Map, change func(*V)) {
 	var cursor ebpf.MapBatchCursor
@@ -75,6 +80,7 @@ func (w *twin) pass(rng *rand.Rand, seconds uint32) {
 	changeAll[replyKey](w, w.FoReplies4, func(r *replyEntry) { r.Life.Seen -= seconds })
 	changeAll[portKey](w, w.FoPorts4, func(p *portEntry) { p.Life.Seen -= seconds })
 	w.model.Age(seconds)
+	w.forgetPressed(w.t)
 	if rng.IntN(2) == 0 {
 		w.forgetExhausted(w.t)
 		clear(w.model.InVain)
