@@ -106,7 +106,7 @@ while IFS='|' read -r name file change; do
 		echo "MISSED   $name"
 	else
 		noticed=$((noticed + 1))
-		echo "noticed  $name: $(grep -m 1 -oE -e '--- FAIL: [A-Za-z0-9_/]+|load: .{0,60}' "$work/log")"
+		echo "noticed  $name: $(grep -m 1 -oE -e '--- FAIL: [A-Za-z0-9_/]+|load: .{0,60}|test timed out' "$work/log")"
 	fi
 	cp "$work/original" "$file"
 done <"$work/chosen"

@@ -32,6 +32,7 @@ needs() {
 			ip            iproute2
 			tcpdump       tcpdump
 			traceroute    traceroute
+			mtr           mtr-tiny
 			ping          iputils-ping
 			arping        iputils-arping
 			iperf3        iperf3
