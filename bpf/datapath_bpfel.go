@@ -96,6 +96,7 @@ type DatapathExemptEntry struct {
 type DatapathExhaustedEntry struct {
 	_     structs.HostLayout
 	Space uint32
+	Range uint32
 	At    uint32
 }
 
@@ -139,7 +140,7 @@ type DatapathIcmpMessage struct {
 type DatapathMapping4Entry struct {
 	_           structs.HostLayout
 	OutsidePort uint16
-	Pad         [2]uint8
+	Tag         uint16
 	Sessions    uint32
 }
 
@@ -198,7 +199,8 @@ type DatapathPort4Entry struct {
 	Inside     [4]uint8
 	Endpoint   uint32
 	InsidePort uint16
-	Pad        [2]uint8
+	Open       bool
+	Pad        uint8
 	Uplink     uint32
 }
 
@@ -214,6 +216,7 @@ type DatapathPortSearch struct {
 	_      structs.HostLayout
 	Key    DatapathReply4Key
 	Fresh  DatapathReply4Entry
+	Port   DatapathPort4Key
 	Owner  DatapathPort4Entry
 	Now    uint32
 	First  uint16
@@ -222,10 +225,13 @@ type DatapathPortSearch struct {
 	Step   uint32
 	Mask   uint32
 	Words  uint32
+	Hold   uint32
+	_      [4]byte
 	Tried  uint64
 	Mapped bool
 	Found  bool
-	Pad    [6]uint8
+	Pad    [2]uint8
+	_      [4]byte
 }
 
 type DatapathPressedEntry struct {
@@ -285,10 +291,11 @@ const (
 	DatapathReasonDROP_LIMIT_RATE     DatapathReason = 45
 	DatapathReasonDROP_LIMIT_SESSIONS DatapathReason = 46
 	DatapathReasonDROP_LIMIT_MAPPINGS DatapathReason = 47
-	DatapathReasonDROP_FRAGMENT       DatapathReason = 48
-	DatapathReasonDROP_PROTOCOL       DatapathReason = 49
-	DatapathReasonDROP_ICMP           DatapathReason = 50
-	DatapathReasonREASON_COUNT        DatapathReason = 51
+	DatapathReasonDROP_RESET          DatapathReason = 48
+	DatapathReasonDROP_FRAGMENT       DatapathReason = 49
+	DatapathReasonDROP_PROTOCOL       DatapathReason = 50
+	DatapathReasonDROP_ICMP           DatapathReason = 51
+	DatapathReasonREASON_COUNT        DatapathReason = 52
 )
 
 type DatapathReasonEntry struct {

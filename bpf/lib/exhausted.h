@@ -14,6 +14,7 @@
 
 struct exhausted_entry {
 	__u32 space; /* hash of what the ports are taken of */
+	__u32 range; /* of ports that was searched: networks may have ranges of their own */
 	__u32 at;    /* when it was searched in vain, milliseconds of CLOCK_MONOTONIC, modulo 2^32; 0: never */
 };
 
@@ -46,37 +47,43 @@ static __always_inline __u32 exhausted_space(__be32 outside, __be32 remote, __be
 	return port_hash(outside, remote, remote_port, proto);
 }
 
-static __always_inline struct exhausted_entry *exhausted_lookup(__u32 space)
+/* Ranges of one space are in so many places, so that they do not push each other out. */
+#define EXHAUSTED_RANGES 4
+
+static __always_inline struct exhausted_entry *exhausted_lookup(__u32 space, __u32 range)
 {
-	__u32 index = space % EXHAUSTED_MAX;
+	__u32 index = (space - space % EXHAUSTED_RANGES + range % EXHAUSTED_RANGES) % EXHAUSTED_MAX;
 
 	return bpf_map_lookup_elem(&fo_exhausted, &index);
 }
 
-static __always_inline bool exhausted_is(__u32 space, __u32 now)
+static __always_inline bool exhausted_is(__u32 space, __u32 range, __u32 now)
 {
-	struct exhausted_entry *e = exhausted_lookup(space);
+	struct exhausted_entry *e = exhausted_lookup(space, range);
 
-	return e && e->at && e->space == space && now - e->at < EXHAUSTED_FOR;
+	return e && e->at && e->space == space && e->range == range && now - e->at < EXHAUSTED_FOR;
 }
 
-static __always_inline void exhausted_note(__u32 space, __u32 now)
+static __always_inline void exhausted_note(__u32 space, __u32 range, __u32 now)
 {
-	struct exhausted_entry *e = exhausted_lookup(space);
+	struct exhausted_entry *e = exhausted_lookup(space, range);
 
 	if (!e)
 		return;
 	e->space = space;
+	e->range = range;
 	e->at = (now - 1) | 1; /* not 0, and not later than now */
 }
 
 /* A port of the space has been given back. */
 static __always_inline void exhausted_forget(__u32 space)
 {
-	struct exhausted_entry *e = exhausted_lookup(space);
+	for (__u32 i = 0; i < EXHAUSTED_RANGES; i++) {
+		struct exhausted_entry *e = exhausted_lookup(space, i);
 
-	if (e && e->at && e->space == space)
-		e->at = 0;
+		if (e && e->at && e->space == space)
+			e->at = 0;
+	}
 }
 
 #endif

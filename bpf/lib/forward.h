@@ -322,6 +322,8 @@ static __always_inline enum reason forward_inside(struct pkt *p)
 	reason = pkt_judge(p->skb);
 	if (reason)
 		return reason;
+	if (p->src == p->dst) /* our own address, which no neighbour has: a hairpin's permission is not for who forges it */
+		return DROP_MARTIAN;
 	if (p->fragment && (!datagram_is_ours(p) || uplink_inside(p->src)))
 		return deliver_unasked(p, PASS_FRAGMENT);
 	if (!p->first)

@@ -219,10 +219,14 @@ __noinline int fragment_hold(struct __sk_buff *skb, const struct datagram4_key *
 		return DROP_FRAGMENT;
 	turn.key = *datagram;
 	d = datagram4_lookup(&turn.key);
+	if (!d && bpf_map_update_elem(&fo_datagrams4, &turn.key, &waiting, BPF_NOEXIST)) {
+		/* An old one that nobody has taken away, or the first fragment at this moment, on another CPU: that one stays. */
+		d = datagram4_lookup(&turn.key);
+		if (!d)
+			bpf_map_update_elem(&fo_datagrams4, &turn.key, &waiting, BPF_ANY);
+	}
 	if (d)
 		d->held = 1;
-	else
-		bpf_map_update_elem(&fo_datagrams4, &turn.key, &waiting, BPF_ANY);
 	bpf_loop(HELD_WAYS, hold_step, &turn, 0);
 	turn.steal = true;
 	if (!turn.done)

@@ -8,6 +8,7 @@
 #define FLYOVER_MAPPING_H
 
 #include "bitmap.h"
+#include "exhausted.h"
 #include "kernel.h"
 #include "life.h"
 #include "reply.h"
@@ -26,7 +27,7 @@ _Static_assert(sizeof(struct mapping4_key) == 12, "no hidden padding: the key is
 
 struct mapping4_entry {
 	__be16 outside_port;
-	__u8 pad[2];
+	__u16 tag;	/* of the key, which tells that the entry is not another's by now */
 	__u32 sessions; /* of the mapping */
 };
 _Static_assert(sizeof(struct mapping4_entry) == 8, "no hidden padding");
@@ -52,7 +53,8 @@ struct port4_entry {
 	__u8 inside[4];
 	__u32 endpoint; /* ifindex of the host's end */
 	__be16 inside_port;
-	__u8 pad[2];
+	bool open; /* any remote may send to it */
+	__u8 pad;
 	__u32 uplink; /* ifindex */
 };
 _Static_assert(sizeof(struct port4_entry) == 24, "no hidden padding");
@@ -70,7 +72,7 @@ static __always_inline bool port4_owner_of(const struct port4_key *key, struct r
 {
 	struct port4_entry *port = bpf_map_lookup_elem(&fo_ports4, key);
 
-	if (!port)
+	if (!port || !port->open)
 		return false;
 	owner->life = session_life_load(&port->life);
 	owner->inside = addr4_load(port->inside);
@@ -78,6 +80,27 @@ static __always_inline bool port4_owner_of(const struct port4_key *key, struct r
 	owner->inside_port = port->inside_port;
 	owner->mapped = true;
 	return true;
+}
+
+static __always_inline __u16 mapping4_tag(const struct mapping4_key *key)
+{
+	return port_hash(addr4_load(key->inside), addr4_load(key->outside), key->inside_port, key->proto);
+}
+
+/* Takes a share in the mapping, unless it is about to go or has become another's since it was looked up. */
+static __always_inline bool mapping4_get(struct mapping4_entry *m, __u16 tag, __be16 *outside_port)
+{
+	for (int i = 0; i < 4; i++) {
+		__u64 word = READ_ONCE(*(__u64 *)m); /* port, tag, sessions */
+
+		if (!(word >> 32) || (__u16)(word >> 16) != tag)
+			return false;
+		if (__sync_val_compare_and_swap((__u64 *)m, word, word + (1ULL << 32)) != word)
+			continue;
+		*outside_port = (__u16)word;
+		return true;
+	}
+	return false;
 }
 
 static __always_inline struct port4_key port4_key_of(const struct mapping4_key *key, __be16 outside_port)

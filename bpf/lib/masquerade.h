@@ -67,7 +67,7 @@ static __always_inline enum reason masquerade_enter(struct session4_request *req
 	*was = SESSION_DEAD;
 	if (old) {
 		life = session_life_load(&old->life);
-		if (!session_is_over(life, key->proto, now, 0) || !session_claim(&old->life, life))
+		if (!session_is_over(life, key->proto, now, 0) || !session4_claim(key, old, life))
 			return DROP_SESSION_RACE;
 		*was = life.state;
 		*s = old;
@@ -108,12 +108,12 @@ static __always_inline enum reason masquerade_map(struct __sk_buff *skb, struct 
 	struct port4_key port;
 
 	if (m) {
-		f->key.outside_port = m->outside_port;
-		if (!share_get(&m->sessions))
+		if (!mapping4_get(m, mapping4_tag(key), &f->key.outside_port))
 			return DROP_SESSION_RACE;
 		if (!port_is_host_socket(skb, &f->key))
 			return REASON_NONE;
-		mapping4_put(key); /* the share is not the last: the others' is older */
+		if (mapping4_put(key)) /* the others have ended meanwhile */
+			usage_drop_mapping(u);
 		return DROP_NO_PORT;
 	}
 	if (ep && u && ep->mappings_max && READ_ONCE(u->mappings) >= ep->mappings_max) {
@@ -123,7 +123,7 @@ static __always_inline enum reason masquerade_map(struct __sk_buff *skb, struct 
 	}
 	if (!masquerade_port(skb, f->now))
 		return DROP_NO_PORT;
-	req->mapped = (struct mapping4_entry){ .outside_port = f->key.outside_port, .sessions = 1 };
+	req->mapped = (struct mapping4_entry){ .outside_port = f->key.outside_port, .tag = mapping4_tag(key), .sessions = 1 };
 	if (bpf_map_update_elem(&fo_mappings4, key, &req->mapped, BPF_NOEXIST)) {
 		port = port4_key_of(key, f->key.outside_port);
 		port4_release(&port);
@@ -159,6 +159,7 @@ static __always_inline void masquerade_seek(const struct session4_request *req, 
 	f->owner.endpoint = req->endpoint;
 	f->owner.inside_port = req->key.inside_port;
 	f->owner.uplink = req->uplink;
+	f->owner.open = net->flags & NETWORK_OPEN_FILTER;
 	f->key.outside_port = 0;
 	f->first = net->port_first;
 	f->last = net->port_last;
@@ -265,6 +266,9 @@ static __always_inline enum reason masquerade_make(struct pkt *p, const struct s
 	struct session4_request *req = masquerade_request();
 	enum reason reason;
 
+	/* What the inside refuses does not take a session, nor keep a mapping: else the outside could have it do so (RFC 7857 section 7.1). */
+	if (p->tcp_flags & TCP_RST)
+		return DROP_RESET;
 	if (!req)
 		return DROP_NO_UPLINK;
 	req->key = *key;

@@ -19,6 +19,7 @@
 struct port_search {
 	struct reply4_key key; /* but for the outside port, which is the result */
 	struct reply4_entry fresh;
+	struct port4_key port; /* the same as a mapping's */
 	struct port4_entry owner;
 	__u32 now;   /* seconds */
 	__u16 first; /* bounds of the range, host byte order, both included */
@@ -27,10 +28,11 @@ struct port_search {
 	__u32 step;
 	__u32 mask;
 	__u32 words; /* of the bitmap that have been looked through */
+	__u32 hold;  /* of whose sessions are over, as session_is_over() */
 	__u64 tried; /* ports of the word at hand, a bit for each */
 	bool mapped; /* for a mapping, which no other inside may share the port with */
 	bool found;
-	__u8 pad[6];
+	__u8 pad[2];
 };
 
 /* The search of this CPU, apart from the stack, which has no room for it. One program runs at a time. */
@@ -84,7 +86,7 @@ static __always_inline bool port_is_host_socket(struct __sk_buff *skb, const str
  * Is the port of the tuple nobody's? Ends its session if that is over: closed and expired ones are taken over in place. The copy of
  * the session's life is asked first, since most are live.
  */
-static __always_inline bool port_vacate(const struct reply4_key *key, __u32 now)
+static __always_inline bool port_vacate(const struct reply4_key *key, __u32 now, __u32 hold)
 {
 	struct reply4_entry *r = bpf_map_lookup_elem(&fo_replies4, key);
 	struct session4_key owner = { .remote_port = key->remote_port, .proto = key->proto };
@@ -93,7 +95,7 @@ static __always_inline bool port_vacate(const struct reply4_key *key, __u32 now)
 
 	if (!r)
 		return true;
-	if (!session_is_over(session_life_load(&r->life), key->proto, now, port_hold | SESSION_PRESSED))
+	if (!session_is_over(session_life_load(&r->life), key->proto, now, hold))
 		return false;
 	addr4_store(owner.inside, addr4_load(r->inside));
 	addr4_store(owner.remote, addr4_load(key->remote));
@@ -102,22 +104,22 @@ static __always_inline bool port_vacate(const struct reply4_key *key, __u32 now)
 	if (!s)
 		return false;
 	life = session_life_load(&s->life);
-	return life.state > SESSION_CLAIMED && session_is_over(life, key->proto, now, port_hold | SESSION_PRESSED) &&
+	return life.state > SESSION_CLAIMED && session_is_over(life, key->proto, now, hold) &&
 	       s->outside_port == key->outside_port && session4_bury(&owner, s, life);
 }
 
 /* Claims f->key's port for the mapping or session. Looks first, since that is cheaper than to try. */
 static __always_inline bool port_try(struct __sk_buff *skb, struct port_search *f)
 {
-	struct port4_key port = { .outside_port = f->key.outside_port, .proto = f->key.proto };
-
-	addr4_store(port.outside, addr4_load(f->key.outside));
-	if (!f->mapped && !port_vacate(&f->key, f->now))
+	f->port.outside_port = f->key.outside_port;
+	f->port.proto = f->key.proto;
+	addr4_store(f->port.outside, addr4_load(f->key.outside));
+	if (!f->mapped && !port_vacate(&f->key, f->now, f->hold))
 		return false;
-	if (bpf_map_lookup_elem(&fo_ports4, &port) || port_is_host_socket(skb, &f->key))
+	if (bpf_map_lookup_elem(&fo_ports4, &f->port) || port_is_host_socket(skb, &f->key))
 		return false;
 	if (f->mapped)
-		return !port4_claim(&port, &f->owner);
+		return !port4_claim(&f->port, &f->owner);
 	return !bpf_map_update_elem(&fo_replies4, &f->key, &f->fresh, BPF_NOEXIST);
 }
 
@@ -205,21 +207,23 @@ __noinline int port_find(struct __sk_buff *skb, bool all)
 {
 	struct port_search *f = port_search_here();
 	struct port_turn turn = { .skb = skb, .f = f };
-	__u32 now = usage_now(), space;
+	__u32 now = usage_now(), space, range;
 
 	if (!f)
 		return 0;
 	space = port_space(f);
-	if (exhausted_is(space, now))
+	range = f->first << 16 | f->last; /* % 4: of the last port */
+	if (exhausted_is(space, range, now))
 		return -1;
 	f->found = false;
+	f->hold = all ? port_hold | SESSION_PRESSED : port_hold;
 	if (all && f->mapped)
 		turn.b = bitmap_lookup(addr4_load(f->key.outside), f->key.proto);
 	port_walk(&turn, turn.b ? 1 : all ? PORT_ALL : PORT_TRIES);
 	if (turn.b && !f->found)
 		port_pick(&turn);
 	if (all && !f->found)
-		exhausted_note(space, now);
+		exhausted_note(space, range, now);
 	return f->found;
 }
 

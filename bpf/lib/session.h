@@ -229,10 +229,24 @@ __noinline int session4_release(const struct session4_key *key, const struct ses
 	return 0;
 }
 
+/*
+ * Claims the entry, if it is the key's still: another CPU may have deleted it, and made it another flow's, since it was looked up. Nobody
+ * deletes a claimed one.
+ */
+static __always_inline bool session4_claim(const struct session4_key *key, struct session4_entry *s, struct session_life was)
+{
+	if (!session_claim(&s->life, was))
+		return false;
+	if (bpf_map_lookup_elem(&fo_sessions4, key) == s)
+		return true;
+	session_life_store(&s->life, was);
+	return false;
+}
+
 /* Ends a session that lives so, unless another CPU was first; its entry stays, dead. */
 static __always_inline bool session4_bury(const struct session4_key *key, struct session4_entry *s, struct session_life was)
 {
-	if (!session_claim(&s->life, was))
+	if (!session4_claim(key, s, was))
 		return false;
 	session4_release(key, s);
 	was.state = SESSION_DEAD;

@@ -12,6 +12,9 @@ func (m *Model) fromUplink(p *packet, whole bool) Outcome {
 	if reason := p.judge(); reason != "" {
 		return stays(p, reason)
 	}
+	if p.src == p.dst {
+		return stays(p, "DROP_MARTIAN")
+	}
 	if p.isFragment() && (p.dst != m.Outside || m.inside(p.src)) {
 		return stays(p, m.unasked(p, "PASS_FRAGMENT"))
 	}

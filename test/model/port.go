@@ -15,8 +15,8 @@ func (m *Model) space(key SessionKey) Space {
 	return Space{m.Outside, netip.AddrPort{}, key.Proto}
 }
 
-// isFree says whether the session, or its mapping, could have the port: nobody else has it, or only one who is over.
-func (m *Model) isFree(key SessionKey, port uint16) bool {
+// isFree says whether the session, or its mapping, could have the port: nobody else has it, or only one who is over; pressed: or closed.
+func (m *Model) isFree(key SessionKey, port uint16, pressed bool) bool {
 	if port < m.Range[0] || port > m.Range[1] || m.hasSocket(key.Proto, port) {
 		return false
 	}
@@ -24,7 +24,7 @@ func (m *Model) isFree(key SessionKey, port uint16) bool {
 		return m.Ports[PortKey{netip.AddrPortFrom(m.Outside, port), key.Proto}] == nil
 	}
 	_, s := m.holder(key, port)
-	return s == nil || m.isOver(s.Life, key.Proto, kept, true)
+	return s == nil || m.isOver(s.Life, key.Proto, kept, pressed)
 }
 
 // holder is the session that has the port towards the remote of key.
@@ -37,9 +37,9 @@ func (m *Model) holder(key SessionKey, port uint16) (SessionKey, *Session) {
 	return owner, m.Sessions[owner]
 }
 
-func (m *Model) anyFree(key SessionKey) bool {
+func (m *Model) anyFree(key SessionKey, pressed bool) bool {
 	for port := int(m.Range[0]); port <= int(m.Range[1]); port++ {
-		if m.isFree(key, uint16(port)) {
+		if m.isFree(key, uint16(port), pressed) {
 			return true
 		}
 	}
@@ -53,10 +53,11 @@ func (m *Model) findPort(key SessionKey) (uint16, string) {
 		m.Events["refused without a search"]++
 		return 0, "DROP_NO_PORT"
 	}
-	if !m.anyFree(key) {
+	pressed := !m.anyFree(key, false)
+	if pressed {
 		m.collectPressed(kept)
 	}
-	if !m.anyFree(key) {
+	if !m.anyFree(key, pressed) {
 		m.Events["searched for a port in vain"]++
 		m.InVain[space] = m.now
 		return 0, "DROP_NO_PORT"
@@ -67,10 +68,10 @@ func (m *Model) findPort(key SessionKey) (uint16, string) {
 	} else {
 		m.Events["got another port"]++
 	}
-	if got != own && m.isFree(key, own) {
+	if got != own && m.isFree(key, own, pressed) {
 		m.fault("session %v has outside port %d, and its own is free", key, got)
 	}
-	if !m.isFree(key, got) {
+	if !m.isFree(key, got, pressed) {
 		m.fault("session %v has outside port %d, which is out of the range, somebody's or a socket's", key, got)
 		got = m.firstFree(key)
 	}
@@ -86,7 +87,7 @@ func (m *Model) findPort(key SessionKey) (uint16, string) {
 // firstFree is one way to go on after a fault.
 func (m *Model) firstFree(key SessionKey) uint16 {
 	port := m.Range[0]
-	for !m.isFree(key, port) {
+	for !m.isFree(key, port, true) {
 		port++
 	}
 	return port

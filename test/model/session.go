@@ -73,6 +73,9 @@ func (l Life) with(changed Life, proto uint8, sessions uint32) Life {
 func (m *Model) open(p *packet, key SessionKey, owner int, nextHop netip.Addr) (*Session, string) {
 	fresh := Session{Life: Life{Established, m.now.Seconds}, NextHop: nextHop, Owner: owner}
 	if p.proto == tcp {
+		if p.segment.has(rst) {
+			return nil, "DROP_RESET"
+		}
 		fresh.State, fresh.Mark = p.segment.begin()
 	}
 	if reason := m.admit(owner); reason != "" {

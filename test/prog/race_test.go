@@ -177,6 +177,33 @@ func raceEnded(t *testing.T, m mapping) {
 	d.checkTokens(t)
 }
 
+// TestRaceReused: in a small table entries go from one flow to another all the time, also under the hands of who ends sessions.
+func TestRaceReused(t *testing.T) {
+	overMappings(t, func(t *testing.T, m mapping) {
+		const packets = 20000
+		d := load(t, options{Mapping: m, Sessions: 64, Ports: [2]uint16{40000, 41023}})
+		done := make(chan struct{})
+		race(func() {
+			defer close(done)
+			for n := range packets {
+				in := packet.New(layers.IPProtocolUDP, d.sent(1+n%2, uint16(n*7), remote(uint16(n))), nil)
+				d.fromEndpoint(1+n%2, in.Bytes()).run(t)
+			}
+		}, func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+					d.end(t, netip.Addr{})
+				}
+			}
+		})
+		d.checkBijection(t)
+		d.checkTokens(t)
+	})
+}
+
 // TestEnd: the sessions of one inside end, those of another go on.
 func TestEnd(t *testing.T) {
 	overMappings(t, func(t *testing.T, m mapping) {

@@ -46,7 +46,7 @@ func spaceHash(s model.Space) uint32 {
 // Exhausted says whether there is a note of the space that is not of just now.
 func (w *twin) Exhausted(s model.Space) bool {
 	hash := spaceHash(s)
-	e := lookup[uint32, bpf.DatapathExhaustedEntry](w, w.FoExhausted, hash%w.FoExhausted.MaxEntries())
+	e := lookup[uint32, bpf.DatapathExhaustedEntry](w, w.FoExhausted, (hash-hash%4+uint32(w.ports[1])%4)%w.FoExhausted.MaxEntries())
 	return e.At != 0 && e.Space == hash && milliseconds(w.clock())-e.At > 500
 }
 

@@ -85,7 +85,8 @@ func (w *twin) placeOf(p *model.PortOwner) *portEntry {
 	if p == nil {
 		return nil
 	}
-	e := portEntry{Inside: p.Inside.Addr().As4(), InsidePort: be16(p.Inside.Port()), Endpoint: w.ifindexOf(p.Owner), Uplink: w.uplink}
+	e := portEntry{Inside: p.Inside.Addr().As4(), InsidePort: be16(p.Inside.Port()), Endpoint: w.ifindexOf(p.Owner), Uplink: w.uplink,
+		Open: w.mapping == openFilter}
 	e.Life.Seen, e.Life.State = p.Seen, bpf.DatapathSessionState(p.State)
 	return &e
 }
@@ -124,6 +125,14 @@ func living(s *sessionEntry) *sessionEntry {
 	return s
 }
 
+// untagged is a mapping without the hash of its key.
+func untagged(m *mappingEntry) *mappingEntry {
+	if m != nil {
+		m.Tag = 0
+	}
+	return m
+}
+
 // compareTouched compares what the last packet may have changed.
 func (w *twin) compareTouched() []string {
 	var all []string
@@ -137,7 +146,7 @@ func (w *twin) compareTouched() []string {
 		all = append(all, unequal("permit", k, w.permitOf(w.model.Permits[k]), got)...)
 	}
 	for _, k := range touched.Mappings {
-		got := lookup[mappingKey, mappingEntry](w, w.FoMappings4, mappedKeyOf(k))
+		got := untagged(lookup[mappingKey, mappingEntry](w, w.FoMappings4, mappedKeyOf(k)))
 		all = append(all, unequal("mapping", k, mappedOf(w.model.Mappings[k]), got)...)
 	}
 	for _, k := range touched.Ports {
@@ -170,7 +179,7 @@ func (w *twin) compareTables() []string {
 	var all []string
 	all = append(all, compareAll(w, "session", w.FoSessions4, w.model.Sessions, sessionKeyOf, w.sessionOf, living)...)
 	all = append(all, compareAll(w, "permit", w.FoReplies4, w.model.Permits, permitKeyOf, w.permitOf, same)...)
-	all = append(all, compareAll(w, "mapping", w.FoMappings4, w.model.Mappings, mappedKeyOf, mappedOf, same)...)
+	all = append(all, compareAll(w, "mapping", w.FoMappings4, w.model.Mappings, mappedKeyOf, mappedOf, untagged)...)
 	all = append(all, compareAll(w, "port", w.FoPorts4, w.model.Ports, placeKeyOf, w.placeOf, same)...)
 	all = append(all, compareAll(w, "datagram", w.FoDatagrams4, w.model.Datagrams, w.datagramKeyOf, w.datagramOf, same)...)
 	for id := range w.endpoints[1:] {
