@@ -82,19 +82,46 @@ static __always_inline void endpoint_count_received(__u32 id, __u32 bytes)
 	t->received.bytes += bytes;
 }
 
+/* Is the multicast address one that never leaves its link: spanning tree, PAUSE, LACP, LLDP and their kind? */
+static __always_inline bool endpoint_is_reserved(const __u8 *mac)
+{
+	return addr4_load(mac) == bpf_htonl(0x0180c200) && !mac[4] && mac[5] <= 0x0f;
+}
+
+/*
+ * Does UDP come from a DHCP server's port (RFC 2131 section 4.1)? Who follows it there takes its routes and name servers from the
+ * endpoint. Later fragments need no look: without their first one they are nothing.
+ */
+static __always_inline bool endpoint_is_dhcp_server(const struct pkt *p)
+{
+	struct udphdr *udp;
+
+	if (p->proto != IPPROTO_UDP || !p->first)
+		return false;
+	if (p->options) /* PKT_HEADERS did not reach over them */
+		pkt_pull(p->skb, p->l4 + sizeof(*udp));
+	udp = pkt_at(p->skb, p->l4, sizeof(*udp));
+	return udp && udp->source == bpf_htons(67);
+}
+
 /*
  * The source guard on a frame's Ethernet and IPv4 source. ARP's sender fields are arp.h's.
  * Tags and LLC/SNAP are refused first: behind them the addresses would stand elsewhere (CVE-2021-27853 and its kind).
  */
 static __always_inline enum reason endpoint_admit(const struct endpoint_entry *ep, const struct pkt *p)
 {
-	if (p->skb->vlan_present || p->ethertype == bpf_htons(ETH_P_8021Q) || p->ethertype == bpf_htons(ETH_P_8021AD) ||
-	    bpf_ntohs(p->ethertype) < ETH_P_802_3_MIN)
+	if ((p->destination[0] & 1) && endpoint_is_reserved(p->destination))
+		return DROP_RESERVED;
+	if (p->skb->vlan_present || p->ethertype == bpf_htons(ETH_P_8021Q) || p->ethertype == bpf_htons(ETH_P_8021AD))
 		return DROP_VLAN;
+	if (bpf_ntohs(p->ethertype) < ETH_P_802_3_MIN)
+		return DROP_LLC;
 	if (!mac_equal(p->source, ep->mac))
 		return DROP_SOURCE_MAC;
 	if (p->ethertype == bpf_htons(ETH_P_IP) && p->src != addr4_load(ep->addr4))
 		return DROP_SOURCE_IPV4;
+	if (p->ethertype == bpf_htons(ETH_P_IP) && endpoint_is_dhcp_server(p))
+		return DROP_DHCP_SERVER;
 	if (p->ethertype == bpf_htons(ETH_P_IPV6))
 		return DROP_IPV6;
 	return REASON_NONE;

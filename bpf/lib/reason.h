@@ -41,10 +41,13 @@ enum reason {
 	DROP_CHECKSUM,	     /* wrong IPv4 header checksum, or ICMP checksum of an error message, on a routed packet */
 	DROP_MARTIAN,	     /* source or destination that is never routed (RFC 1812 section 5.3.7) */
 	DROP_SOURCE_ROUTE,   /* IPv4 source route option */
-	DROP_VLAN,	     /* VLAN tag or LLC/SNAP: would hide the addresses from the source guard */
+	DROP_RESERVED,	     /* frame to 01-80-C2-00-00-00 to 0F, which no bridge forwards (IEEE 802.1D section 7.12.6) */
+	DROP_VLAN,	     /* VLAN tag: would hide the addresses from the source guard */
+	DROP_LLC,	     /* IEEE 802.3 length in place of the type: LLC and SNAP would hide them too */
 	DROP_UNKNOWN_MAC,    /* unicast frame to a MAC that is nobody's on the network */
 	DROP_SOURCE_MAC,     /* source MAC is not the endpoint's */
 	DROP_SOURCE_IPV4,    /* IPv4 source is not the endpoint's */
+	DROP_DHCP_SERVER,    /* UDP from port 67, a DHCP server's: the endpoint is none */
 	DROP_IPV6,	     /* the endpoint has no IPv6 address */
 	DROP_ARP_MALFORMED,  /* not ARP for IPv4 over Ethernet, or truncated, or an unknown operation */
 	DROP_ARP_SENDER,     /* ARP sender fields are not the endpoint's */

@@ -76,6 +76,11 @@ func (p *packet) hasOptions() bool { return p.l4 > ipAt+20 }
 
 func (p *packet) isFragment() bool { return p.more || p.offset > 0 }
 
+// isDHCPServer says whether the packet comes from a DHCP server's port. What there is beyond the end of a short datagram counts, too.
+func (p *packet) isDHCPServer() bool {
+	return p.proto == udp && p.offset == 0 && p.l4+8 <= len(p.frame) && be16(p.frame[p.l4:]) == 67
+}
+
 // size is what the MTU is held against.
 func (p *packet) size() int { return len(p.frame) - ipAt }
 

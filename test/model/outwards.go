@@ -29,12 +29,18 @@ func (m *Model) fromEndpoint(p *packet, whole bool, id int) Outcome {
 // admitFrame is the source guard.
 func admitFrame(p *packet, e Endpoint) string {
 	switch {
-	case p.etherType == etherVLAN || p.etherType == etherQinQ || p.etherType < etherFirst:
+	case string(p.frame[:5]) == "\x01\x80\xc2\x00\x00" && p.frame[5] <= 0x0f:
+		return "DROP_RESERVED"
+	case p.etherType == etherVLAN || p.etherType == etherQinQ:
 		return "DROP_VLAN"
+	case p.etherType < etherFirst:
+		return "DROP_LLC"
 	case MAC(p.frame[6:]) != e.MAC:
 		return "DROP_SOURCE_MAC"
 	case p.etherType == etherIPv4 && p.src != e.Addr:
 		return "DROP_SOURCE_IPV4"
+	case p.etherType == etherIPv4 && p.isDHCPServer():
+		return "DROP_DHCP_SERVER"
 	case p.etherType == etherIPv6:
 		return "DROP_IPV6"
 	}

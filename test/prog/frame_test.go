@@ -25,7 +25,12 @@ func TestFrames(t *testing.T) {
 		{"its own", d.endpoints[1].mac, expectation{reason: bpf.DatapathReasonDROP_UNKNOWN_MAC}},
 		{"broadcast", packet.Broadcast, expectation{reason: bpf.DatapathReasonPASS_BROADCAST}},
 		{"IPv4 multicast", packet.MAC{1, 0, 0x5e, 0, 0, 1}, expectation{reason: bpf.DatapathReasonPASS_BROADCAST}},
-		{"LLDP", packet.MAC{1, 0x80, 0xc2, 0, 0, 0x0e}, expectation{reason: bpf.DatapathReasonPASS_BROADCAST}},
+		{"spanning tree", packet.MAC{1, 0x80, 0xc2, 0, 0, 0}, expectation{reason: bpf.DatapathReasonDROP_RESERVED}},
+		{"LLDP", packet.MAC{1, 0x80, 0xc2, 0, 0, 0x0e}, expectation{reason: bpf.DatapathReasonDROP_RESERVED}},
+		{"last reserved", packet.MAC{1, 0x80, 0xc2, 0, 0, 0x0f}, expectation{reason: bpf.DatapathReasonDROP_RESERVED}},
+		{"first behind", packet.MAC{1, 0x80, 0xc2, 0, 0, 0x10}, expectation{reason: bpf.DatapathReasonPASS_BROADCAST}},
+		{"fifth octet", packet.MAC{1, 0x80, 0xc2, 0, 1, 0}, expectation{reason: bpf.DatapathReasonPASS_BROADCAST}},
+		{"fourth octet", packet.MAC{1, 0x80, 0xc2, 1, 0, 0}, expectation{reason: bpf.DatapathReasonPASS_BROADCAST}},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

@@ -25,7 +25,7 @@ func TestTableFull(t *testing.T) {
 		d.refuse(t, 2, bpf.DatapathReasonDROP_SESSIONS_FULL, frame)
 	}
 	for port := range uint16(3 * size) {
-		refused(port)
+		refused(2000 + port)
 	}
 	d.checkBijection(t)
 	for _, f := range flows {

@@ -70,8 +70,8 @@ func TestSourceGuard(t *testing.T) {
 			}},
 		{name: "802.1Q tag", want: drop(bpf.DatapathReasonDROP_VLAN), bytes: tag(layers.EthernetTypeDot1Q)},
 		{name: "802.1ad tag", want: drop(bpf.DatapathReasonDROP_VLAN), bytes: tag(layers.EthernetTypeQinQ)},
-		{name: "LLC/SNAP", want: drop(bpf.DatapathReasonDROP_VLAN), bytes: llc},
-		{name: "length 1535", want: drop(bpf.DatapathReasonDROP_VLAN),
+		{name: "LLC/SNAP", want: drop(bpf.DatapathReasonDROP_LLC), bytes: llc},
+		{name: "length 1535", want: drop(bpf.DatapathReasonDROP_LLC),
 			packet: func(p *packet.Packet) { p.Ethernet.EthernetType = 1535 }},
 		{name: "ethertype 1536 is no length", want: forward,
 			packet: func(p *packet.Packet) { p.Ethernet.EthernetType = 1536 }},
@@ -89,6 +89,71 @@ func TestSourceGuard(t *testing.T) {
 			d.expect(t, d.fromEndpoint(1, frame), row.want)
 		})
 	}
+}
+
+// TestLLC wraps each protocol that has addresses in LLC/SNAP.
+func TestLLC(t *testing.T) {
+	d := load(t, options{})
+	for _, etherType := range []layers.EthernetType{layers.EthernetTypeIPv4, layers.EthernetTypeARP, layers.EthernetTypeIPv6} {
+		for _, to := range []packet.MAC{d.endpoints[2].mac, gatewayMAC, packet.Broadcast} {
+			p := d.neighbourly(layers.IPProtocolUDP, []byte("payload"))
+			p.Ethernet.EthernetType, p.Ethernet.DstMAC = etherType, to[:]
+			d.expect(t, d.fromEndpoint(1, llc(p.Bytes())), expectation{reason: bpf.DatapathReasonDROP_LLC})
+		}
+	}
+}
+
+// TestReservedARP: what is to a reserved address is not answered either.
+func TestReservedARP(t *testing.T) {
+	d := load(t, options{})
+	d.expectARP(t, []arpRow{{name: "request", want: bpf.DatapathReasonDROP_RESERVED,
+		packet: func(p *packet.Packet) { p.Ethernet.DstMAC = []byte{1, 0x80, 0xc2, 0, 0, 0} }}})
+}
+
+// TestDHCPServer sends from and to a DHCP server's port, every way that a frame can take.
+func TestDHCPServer(t *testing.T) {
+	d := load(t, options{})
+	rows := []struct {
+		name   string
+		change func(*packet.Packet)
+		guilty bool
+	}{
+		{"offer", func(*packet.Packet) {}, true},
+		{"with options", func(p *packet.Packet) { p.IPv4.Options = routerAlert }, true},
+		{"first fragment", func(p *packet.Packet) { p.IPv4.Flags = layers.IPv4MoreFragments }, true},
+		{"later fragment", func(p *packet.Packet) { p.IPv4.FragOffset = 1 }, false},
+		{"to the port", func(p *packet.Packet) { p.UDP.SrcPort, p.UDP.DstPort = 68, 67 }, false},
+		{"from port 323", func(p *packet.Packet) { p.UDP.SrcPort = 67 | 256 }, false},
+		{"from port 67 << 8", func(p *packet.Packet) { p.UDP.SrcPort = 67 << 8 }, false},
+	}
+	ways := []struct {
+		name string
+		mac  packet.MAC
+		addr netip.Addr
+		want expectation // of the innocent
+	}{
+		{"endpoint", d.endpoints[2].mac, d.endpoints[2].addr, expectation{reason: bpf.DatapathReasonFORWARD_ENDPOINT, to: 2}},
+		{"broadcast", packet.Broadcast, netip.MustParseAddr("255.255.255.255"), expectation{reason: bpf.DatapathReasonPASS_BROADCAST}},
+		{"gateway", gatewayMAC, gatewayAddr, expectation{reason: bpf.DatapathReasonPASS_HOST}},
+	}
+	for _, way := range ways {
+		for _, row := range rows {
+			t.Run(way.name+", "+row.name, func(t *testing.T) {
+				p := d.neighbourly(layers.IPProtocolUDP, make([]byte, 300))
+				p.SetDestination(netip.AddrPortFrom(way.addr, 68))
+				p.UDP.SrcPort, p.Ethernet.DstMAC = 67, way.mac[:]
+				row.change(p)
+				want := way.want
+				if row.guilty {
+					want = expectation{reason: bpf.DatapathReasonDROP_DHCP_SERVER}
+				}
+				d.expect(t, d.fromEndpoint(1, p.Bytes()), want)
+			})
+		}
+	}
+	p := d.neighbourly(layers.IPProtocolTCP, nil)
+	p.TCP.SrcPort = 67
+	d.expect(t, d.fromEndpoint(1, p.Bytes()), expectation{reason: bpf.DatapathReasonFORWARD_ENDPOINT, to: 2})
 }
 
 func TestNotAnEndpoint(t *testing.T) {

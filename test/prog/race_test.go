@@ -39,7 +39,7 @@ type runner struct {
 }
 
 func (r *runner) send(port uint16, to netip.AddrPort) {
-	in := r.d.fromEndpoint(1, packet.New(layers.IPProtocolUDP, r.d.sent(1, port, to), nil).Bytes())
+	in := r.d.fromEndpoint(1, packet.New(layers.IPProtocolUDP, r.d.sent(1, 1000+port, to), nil).Bytes())
 	action, frame := in.run(r.t)
 	if action != actions[bpf.Forward] {
 		return

@@ -25,7 +25,7 @@ type traffic struct {
 func newTraffic(rng *rand.Rand, w *twin) *traffic {
 	first, last := w.ports[0], w.ports[1]
 	g := &traffic{rng: rng, w: w}
-	g.insides = []uint16{0, 7, 1000, 1001, first - 1, first, first + 1, first + 3, last, last + 1, 65535}
+	g.insides = []uint16{0, 7, 67, 1000, 1001, first - 1, first, first + 1, first + 3, last, last + 1, 65535}
 	for _, a := range []netip.Addr{remoteAddr, netip.MustParseAddr("198.51.100.8"), nextHop} {
 		for _, port := range []uint16{0, 53, 443} {
 			g.remotes = append(g.remotes, netip.AddrPortFrom(a, port))

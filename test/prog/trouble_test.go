@@ -129,7 +129,8 @@ func (g *traffic) strange() model.Input {
 	g.transport(&d, g.proto(), 1000, 53, 0, false)
 	switch g.rng.IntN(10) {
 	case 0:
-		d.to = pick(g.rng, []packet.MAC{g.w.endpoints[1].mac, g.w.endpoints[2].mac, g.w.endpoints[3].mac, packet.Broadcast, outsideMAC})
+		d.to = pick(g.rng, []packet.MAC{g.w.endpoints[1].mac, g.w.endpoints[2].mac, g.w.endpoints[3].mac, packet.Broadcast, outsideMAC,
+			{0x01, 0x80, 0xc2, 0, 0, 0x02}, {0x01, 0x80, 0xc2, 0, 0, 0x20}})
 	case 1:
 		d.from = outsideMAC
 	case 2:
