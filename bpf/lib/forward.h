@@ -33,6 +33,26 @@ static __always_inline enum reason forward_frame(struct pkt *p, const struct end
 	return FORWARD_ENDPOINT;
 }
 
+/*
+ * A packet that the stack would send to an address of the network. For one that nobody has, the host would ask by ARP, and keep in its
+ * neighbour table that it has: who scans the network would fill the table, which is one for the whole host.
+ */
+static __always_inline enum reason forward_on_link(__u32 network, const struct network_entry *net, __be32 dst, enum reason reason)
+{
+	if (neighbour4_lookup(network, dst) || network_is_broadcast(net, dst))
+		return reason;
+	return DROP_UNASSIGNED;
+}
+
+/* The same of a packet that may be for another network of the host. */
+static __always_inline enum reason forward_elsewhere(__be32 dst, enum reason reason)
+{
+	struct subnet_entry *inside = uplink_inside(dst);
+	struct network_entry *net = inside ? network_lookup(inside->network) : NULL;
+
+	return net ? forward_on_link(inside->network, net, dst, reason) : reason;
+}
+
 /* What cannot take the fast path to the outside, whatever its session: the stack answers, fragments or routes it. */
 static __always_inline enum reason forward_routable(struct pkt *p)
 {
@@ -286,14 +306,14 @@ static __always_inline enum reason forward_outside(struct pkt *p, __u32 network,
 	if (p->ethertype != bpf_htons(ETH_P_IP))
 		return PASS_ETHERTYPE;
 	if (network_contains(net, p->dst))
-		return PASS_HOST;
+		return forward_on_link(network, net, p->dst, PASS_HOST);
 	if (!(net->flags & NETWORK_MASQUERADE))
-		return PASS_ROUTED;
+		return forward_elsewhere(p->dst, PASS_ROUTED);
 	reason = pkt_judge(p->skb);
 	if (reason)
 		return reason;
 	if ((net->flags & NETWORK_EXEMPT) && exempt_has(network, p->dst))
-		return PASS_ROUTED;
+		return forward_elsewhere(p->dst, PASS_ROUTED);
 	if (!p->first)
 		return datagram_later_out(p->skb, net->bridge);
 	reason = forward_routable(p);
@@ -307,6 +327,8 @@ static __always_inline enum reason forward_outside(struct pkt *p, __u32 network,
 		reason = forward_session(p, network, net, &s);
 	else if (reason < (enum reason)REASON_DROP_FIRST)
 		reason = deliver_by_stack(p, net->bridge, reason);
+	if (reason == PASS_ROUTE)
+		reason = forward_elsewhere(p->dst, PASS_ROUTE);
 	if (!reason && !s)
 		reason = DROP_SESSION_RACE;
 	if (p->fragment)

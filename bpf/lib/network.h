@@ -46,4 +46,10 @@ static __always_inline bool network_contains(const struct network_entry *net, __
 	return (addr & addr4_load(net->mask4)) == addr4_load(net->subnet4);
 }
 
+/* All ones behind the prefix: the address of everybody on the network (RFC 1812 section 5.3.5.2). */
+static __always_inline bool network_is_broadcast(const struct network_entry *net, __be32 addr)
+{
+	return (addr | addr4_load(net->mask4)) == 0xffffffff;
+}
+
 #endif

@@ -67,15 +67,15 @@ func (m *Model) outwards(p *packet, id int) Outcome {
 	case p.etherType != etherIPv4:
 		return stays(p, "PASS_ETHERTYPE")
 	case m.Endpoints[id].Subnet.Contains(p.dst):
-		return stays(p, "PASS_HOST")
+		return stays(p, m.onLink(p.dst, "PASS_HOST"))
 	case !m.Endpoints[id].Masqueraded:
-		return stays(p, "PASS_ROUTED")
+		return stays(p, m.onLink(p.dst, "PASS_ROUTED"))
 	}
 	if reason := p.judge(); reason != "" {
 		return stays(p, reason)
 	}
 	if m.isExempt(p.dst) {
-		return stays(p, "PASS_ROUTED")
+		return stays(p, m.onLink(p.dst, "PASS_ROUTED"))
 	}
 	if p.offset > 0 {
 		return m.laterOut(p)
@@ -96,6 +96,35 @@ func (m *Model) outwards(p *packet, id int) Outcome {
 		}
 	}
 	return m.masquerade(p, id, reason)
+}
+
+// onLink is the reason for what the stack would send to an address, of one of its networks or not: for one that nobody has there, it
+// would have to ask.
+func (m *Model) onLink(a netip.Addr, reason string) string {
+	for _, e := range m.Endpoints {
+		if e.Addr == a {
+			return reason
+		}
+	}
+	own := netip.Prefix{}
+	for _, e := range m.Endpoints {
+		if e.Subnet.Contains(a) {
+			own = e.Subnet
+		}
+	}
+	if !own.IsValid() || a == m.Gateway || a == lastOf(own) {
+		return reason
+	}
+	return "DROP_UNASSIGNED"
+}
+
+// lastOf is the broadcast address.
+func lastOf(p netip.Prefix) netip.Addr {
+	last := p.Masked().Addr().As4()
+	for i := p.Bits(); i < 32; i++ {
+		last[i/8] |= 0x80 >> (i % 8)
+	}
+	return netip.AddrFrom4(last)
 }
 
 func (m *Model) isExempt(a netip.Addr) bool { return m.Exempt.IsValid() && m.Exempt.Contains(a) }

@@ -41,6 +41,7 @@ var (
 	gatewayMAC     = packet.MAC{0x02, 0xf1, 0, 0, 0, 0x0a}
 	gatewayAddr    = netip.MustParseAddr("192.168.15.10")
 	subnet         = netip.MustParsePrefix("192.168.15.0/24")
+	nobody         = netip.MustParseAddr("192.168.15.77") // an address of subnet
 	routedGateway  = netip.MustParseAddr("10.2.0.1")
 	routedSubnet   = netip.MustParsePrefix("10.2.0.0/16")
 	outsideAddr    = netip.MustParseAddr(lab.UplinkAddress)

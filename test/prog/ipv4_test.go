@@ -157,6 +157,9 @@ func TestIPv4ToTheStack(t *testing.T) {
 	d.expectOutward(t, []ipv4Row{
 		{name: "to the gateway", packet: to(gatewayAddr), want: bpf.DatapathReasonPASS_HOST},
 		{name: "to its own subnet", packet: to(d.endpoints[2].addr), want: bpf.DatapathReasonPASS_HOST},
+		{name: "to the network's broadcast address", packet: to(netip.MustParseAddr("192.168.15.255")), want: bpf.DatapathReasonPASS_HOST},
+		{name: "to nobody of its own subnet", packet: to(nobody), want: bpf.DatapathReasonDROP_UNASSIGNED},
+		{name: "to its own subnet's address", packet: to(subnet.Addr()), want: bpf.DatapathReasonDROP_UNASSIGNED},
 		{name: "to the host's outside address", packet: to(outsideAddr), want: bpf.DatapathReasonPASS_HOST},
 		{name: "to nowhere", packet: to(unroutableAddr), want: bpf.DatapathReasonPASS_HOST},
 		{name: "to an interface that is no uplink", packet: to(elsewhereAddr), want: bpf.DatapathReasonDROP_ROUTE},
@@ -187,4 +190,10 @@ func TestRouted(t *testing.T) {
 	d := load(t, options{})
 	p := packet.New(layers.IPProtocolUDP, d.sent(3, 21000, remote(53)), nil)
 	d.expect(t, d.fromEndpoint(3, p.Bytes()), expectation{reason: bpf.DatapathReasonPASS_ROUTED})
+	for addr, want := range map[netip.Addr]bpf.DatapathReason{
+		d.endpoints[2].addr: bpf.DatapathReasonPASS_ROUTED, nobody: bpf.DatapathReasonDROP_UNASSIGNED,
+	} {
+		p := packet.New(layers.IPProtocolUDP, d.sent(3, 21000, netip.AddrPortFrom(addr, 53)), nil)
+		d.expect(t, d.fromEndpoint(3, p.Bytes()), expectation{reason: want})
+	}
 }

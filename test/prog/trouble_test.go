@@ -125,7 +125,7 @@ func (g *traffic) hairpin() model.Input {
 // strange is for the guard and the bridge, and of protocols without ports.
 func (g *traffic) strange() model.Input {
 	id := 1 + g.rng.IntN(3)
-	d := g.from(id, pick(g.rng, []netip.Addr{remoteAddr, elsewhereAddr, gatewayAddr}))
+	d := g.from(id, pick(g.rng, []netip.Addr{remoteAddr, elsewhereAddr, gatewayAddr, nobody}))
 	g.transport(&d, g.proto(), 1000, 53, 0, false)
 	switch g.rng.IntN(10) {
 	case 0:
