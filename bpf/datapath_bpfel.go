@@ -64,16 +64,17 @@ type DatapathEndRequest struct {
 }
 
 type DatapathEndpointEntry struct {
-	_             structs.HostLayout
-	Id            uint32
-	Network       uint32
-	Addr4         [4]uint8
-	Mac           [6]uint8
-	Pad           [2]uint8
-	SessionsMax   uint32
-	MappingsMax   uint32
-	SessionsRate  uint32
-	SessionsBurst uint32
+	_              structs.HostLayout
+	Id             uint32
+	Network        uint32
+	Addr4          [4]uint8
+	Mac            [6]uint8
+	Pad            [2]uint8
+	SessionsMax    uint32
+	MappingsMax    uint32
+	SessionsRate   uint32
+	SessionsBurst  uint32
+	BroadcastsRate uint32
 }
 
 type DatapathEndpointKey struct {
@@ -295,11 +296,12 @@ const (
 	DatapathReasonDROP_LIMIT_RATE     DatapathReason = 49
 	DatapathReasonDROP_LIMIT_SESSIONS DatapathReason = 50
 	DatapathReasonDROP_LIMIT_MAPPINGS DatapathReason = 51
-	DatapathReasonDROP_RESET          DatapathReason = 52
-	DatapathReasonDROP_FRAGMENT       DatapathReason = 53
-	DatapathReasonDROP_PROTOCOL       DatapathReason = 54
-	DatapathReasonDROP_ICMP           DatapathReason = 55
-	DatapathReasonREASON_COUNT        DatapathReason = 56
+	DatapathReasonDROP_LIMIT_FLOOD    DatapathReason = 52
+	DatapathReasonDROP_RESET          DatapathReason = 53
+	DatapathReasonDROP_FRAGMENT       DatapathReason = 54
+	DatapathReasonDROP_PROTOCOL       DatapathReason = 55
+	DatapathReasonDROP_ICMP           DatapathReason = 56
+	DatapathReasonREASON_COUNT        DatapathReason = 57
 )
 
 type DatapathReasonEntry struct {
@@ -475,6 +477,11 @@ type DatapathUsageEntry struct {
 		Level uint32
 	}
 	Answers struct {
+		_     structs.HostLayout
+		At    uint32
+		Level uint32
+	}
+	Broadcasts struct {
 		_     structs.HostLayout
 		At    uint32
 		Level uint32

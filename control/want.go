@@ -184,7 +184,7 @@ func wantEndpoint(net config.Network, ep config.Endpoint, in surroundings, n *nu
 				Device:  ep.HostInterface,
 				Address: addr,
 				MAC:     mac,
-				Limits:  wantLimits(net.Translation.Limits),
+				Limits:  wantLimits(net),
 			},
 			&datapath.Attachment{Device: ep.HostInterface, Point: loader.FromEndpoint, Hook: in.hook, Build: in.build},
 		)
@@ -194,6 +194,8 @@ func wantEndpoint(net config.Network, ep config.Endpoint, in surroundings, n *nu
 	})
 }
 
-func wantLimits(l config.Limits) datapath.Limits {
-	return datapath.Limits{Sessions: uint32(l.Sessions), Mappings: uint32(l.Mappings), Rate: uint32(l.Rate), Burst: uint32(l.Burst)}
+func wantLimits(net config.Network) datapath.Limits {
+	l := net.Translation.Limits
+	return datapath.Limits{Sessions: uint32(l.Sessions), Mappings: uint32(l.Mappings), Rate: uint32(l.Rate), Burst: uint32(l.Burst),
+		Broadcasts: uint32(net.Broadcasts)}
 }

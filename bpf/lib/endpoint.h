@@ -25,8 +25,10 @@ struct endpoint_entry {
 	__u32 mappings_max;
 	__u32 sessions_rate;  /* new ones a second */
 	__u32 sessions_burst; /* new ones at once */
+	/* Frames that the bridge copies to everybody, a second and at once. 0: no limit. */
+	__u32 broadcasts_rate;
 };
-_Static_assert(sizeof(struct endpoint_entry) == 36, "no hidden padding");
+_Static_assert(sizeof(struct endpoint_entry) == 40, "no hidden padding");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

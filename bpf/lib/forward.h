@@ -18,6 +18,7 @@
 #include "session.h"
 #include "translate.h"
 #include "uplink.h"
+#include "usage.h"
 
 /* A frame for another MAC of the network. */
 static __always_inline enum reason forward_frame(struct pkt *p, const struct endpoint_entry *ep)
@@ -25,7 +26,7 @@ static __always_inline enum reason forward_frame(struct pkt *p, const struct end
 	struct fdb_entry *to;
 
 	if (p->destination[0] & 1)
-		return PASS_BROADCAST;
+		return usage_admit_broadcast(ep) ? PASS_BROADCAST : DROP_LIMIT_FLOOD;
 	to = fdb_lookup(ep->network, p->destination);
 	if (!to || to->ifindex == p->skb->ifindex) /* never back out of its source (802.1D 7.7) */
 		return DROP_UNKNOWN_MAC;

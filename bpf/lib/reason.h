@@ -65,6 +65,7 @@ enum reason {
 	DROP_LIMIT_RATE,     /* the endpoint makes sessions faster than its limit */
 	DROP_LIMIT_SESSIONS, /* the endpoint has as many sessions as its limit */
 	DROP_LIMIT_MAPPINGS, /* the endpoint has as many outside ports as its limit */
+	DROP_LIMIT_FLOOD,    /* the endpoint broadcasts faster than its limit */
 	DROP_RESET,	     /* TCP RST from inside that belongs to no session */
 	DROP_FRAGMENT,	     /* fragment whose datagram is refused, whose first one did not come, or that there is no room for */
 	DROP_PROTOCOL,	     /* IP protocol from inside that cannot be translated */

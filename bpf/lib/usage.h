@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* usage.h - how much of the translation has an endpoint taken, and may it take more (RFC 6888 REQ-4)? Owns the fo_usage map. */
+/* usage.h - how much has an endpoint taken of what all share, above all of the translation, and may it take more (RFC 6888 REQ-4)? Owns the fo_usage map. */
 #ifndef FLYOVER_USAGE_H
 #define FLYOVER_USAGE_H
 
@@ -18,8 +18,9 @@ struct usage_entry {
 	__u32 mappings;		     /* outside ports of its own */
 	struct token_bucket bucket;  /* new sessions */
 	struct token_bucket answers; /* refusals that may be answered */
+	struct token_bucket broadcasts;
 };
-_Static_assert(sizeof(struct usage_entry) == 24, "no hidden padding");
+_Static_assert(sizeof(struct usage_entry) == 32, "no hidden padding");
 
 /* Index: endpoint id. Shared by all CPUs, since a limit is one number. */
 struct {
@@ -66,6 +67,14 @@ static __always_inline enum reason usage_admit(const struct endpoint_entry *ep, 
 	if (ep->sessions_max && READ_ONCE(u->sessions) >= ep->sessions_max)
 		return DROP_LIMIT_SESSIONS;
 	return REASON_NONE;
+}
+
+/* May the bridge copy one more frame of the endpoint to everybody? */
+static __always_inline bool usage_admit_broadcast(const struct endpoint_entry *ep)
+{
+	struct usage_entry *u = ep->broadcasts_rate ? usage_lookup(ep->id) : NULL;
+
+	return !u || usage_take_token(&u->broadcasts, ep->broadcasts_rate, ep->broadcasts_rate);
 }
 
 /* What an endpoint takes and gives back. NULL is the host itself. */

@@ -35,6 +35,9 @@ type Network struct {
 	Datapath Datapath
 	// Translation of a masqueraded network, by the EBPF datapath alone.
 	Translation Translation
+	// Broadcasts of each endpoint, and multicasts, that the bridge copies to everybody, a second; 0 is no limit. By the EBPF datapath
+	// alone. Default 1000, with it.
+	Broadcasts int
 	// Endpoints in the order of the file.
 	Endpoints []Endpoint
 }

@@ -40,7 +40,7 @@ type networkDraft struct {
 }
 
 type limitsDraft struct {
-	sessions, mappings, rate, burst located[int]
+	sessions, mappings, rate, burst, broadcasts located[int]
 }
 
 type endpointDraft struct {
@@ -98,6 +98,7 @@ func (d decoder) limits(n ast.Node) located[limitsDraft] {
 	d.mapping(n, "limits", func() string { return "limits" }, []field{
 		limit("sessions", &draft.value.sessions), limit("mappings", &draft.value.mappings),
 		limit("rate", &draft.value.rate), limit("burst", &draft.value.burst),
+		limit("broadcasts", &draft.value.broadcasts),
 	})
 	return draft
 }

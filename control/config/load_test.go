@@ -43,7 +43,7 @@ func TestDefaultIsTheTutorialsNetwork(t *testing.T) {
 			MAC:       net.HardwareAddr{0x02, 0x24, 0xe9, 0x2b, 0xa3, 0xab},
 		}},
 	}}}
-	want.Sessions, want.Networks[0].Translation = 131072, usualTranslation
+	want.Sessions, want.Networks[0].Translation, want.Networks[0].Broadcasts = 131072, usualTranslation, 1000
 	if diff := cmp.Diff(want, got, compareValues); diff != "" {
 		t.Errorf("Default (-want +got):\n%s", diff)
 	}
@@ -85,6 +85,23 @@ func TestParseTranslation(t *testing.T) {
 	}
 }
 
+func TestParseBroadcasts(t *testing.T) {
+	const network = "networks: [{name: a, subnets: [10.0.0.0/24], gateway: 10.0.0.1"
+	for keys, want := range map[string]int{
+		"": 1000, ", limits: {rate: 5}": 1000, ", limits: {broadcasts: 0}": 0, ", limits: {broadcasts: 7}": 7,
+		", masquerade: false": 1000, ", masquerade: false, limits: {broadcasts: 7}": 7, ", datapath: kernel": 0,
+	} {
+		cfg, err := Parse("net.yaml", []byte(network+keys+"}]"))
+		if err != nil {
+			t.Errorf("%q: %v", keys, err)
+			continue
+		}
+		if got := cfg.Networks[0].Broadcasts; got != want {
+			t.Errorf("%q: %d broadcasts a second, want %d", keys, got, want)
+		}
+	}
+}
+
 func TestParseKeepsWhatTheFileSays(t *testing.T) {
 	got, err := Parse("net.yaml", []byte("\ufeff---\r\n"+`"uplinks": [eth0, wlan0.7]
 networks:
@@ -117,7 +134,7 @@ networks:
 			Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.6")}, MAC: net.HardwareAddr{0, 0x50, 0x56, 0, 0, 1},
 		}},
 	}}}
-	want.Sessions, want.Networks[0].Translation = 131072, usualTranslation
+	want.Sessions, want.Networks[0].Translation, want.Networks[0].Broadcasts = 131072, usualTranslation, 1000
 	if diff := cmp.Diff(want, got, compareValues); diff != "" {
 		t.Errorf("Parse (-want +got):\n%s", diff)
 	}

@@ -38,9 +38,15 @@ func TestRefusedTranslation(t *testing.T) {
 				"net.yaml:5:48: exempt destination 10.0.0.0/8 of network br1 is there twice; remove one"},
 		{"no burst", network("limits: {burst: 0}"),
 			"net.yaml:5:21: burst 0 lets no session begin; use 1 or more, or rate: 0 for no limit"},
-		{"not masqueraded", network("masquerade: false", "mapping: endpoint-dependent", "limits: {}"),
+		{"not masqueraded", network("masquerade: false", "mapping: endpoint-dependent", "limits: {broadcasts: 5, rate: 7}"),
 			"net.yaml:6:14: mapping of network br1 has no meaning with masquerade: false; remove it\n" +
-				"net.yaml:7:13: limits of network br1 has no meaning with masquerade: false; remove it"},
+				"net.yaml:7:35: rate of network br1 has no meaning with masquerade: false; remove it"},
+		{"broadcasts not ours", network("datapath: kernel", "limits: {broadcasts: 5}"),
+			"net.yaml:6:13: limits of network br1 has no meaning with datapath: kernel; remove it"},
+		{"broadcasts negative", network("limits: {broadcasts: -1}"),
+			"net.yaml:5:26: broadcasts -1 is out of range; use 0 to 4194304"},
+		{"broadcasts no number", network("limits: {broadcasts: many}"),
+			"net.yaml:5:26: broadcasts must be an integer, not a string"},
 		{"not ours", network("datapath: kernel", "ports: 2000-3000", "filtering: address-dependent"),
 			"net.yaml:6:12: ports of network br1 has no meaning with datapath: kernel; remove it\n" +
 				"net.yaml:7:16: filtering of network br1 has no meaning with datapath: kernel; remove it"},

@@ -15,6 +15,8 @@ const (
 	defaultSessions = 131072
 	defaultMappings = 8192
 	defaultRate     = 20000
+	// A second. More than name services and discovery ever need, and little enough for a bridge of 1023 ports.
+	defaultBroadcasts = 1000
 	// A network's exempt destinations; those of all networks share a map of 16384.
 	maxExempt = 16
 )
@@ -56,18 +58,42 @@ func (v *validator) isNoTranslation(n Network, draft networkDraft, label string)
 	default:
 		return false
 	}
-	for _, key := range []struct {
-		name string
-		at   position
-	}{
-		{"mapping", draft.mapping.at}, {"filtering", draft.filtering.at}, {"ports", draft.ports.at}, {"limits", draft.limits.at},
-		{"exempt", draft.exempt.at},
-	} {
+	for _, key := range translationKeys(n, draft) {
 		if key.at != (position{}) {
 			v.add(key.at, "%s of %s has no meaning with %s; remove it", key.name, label, why)
 		}
 	}
 	return true
+}
+
+// placedKey is a key, and where it stands in the file; nowhere if it does not.
+type placedKey struct {
+	name string
+	at   position
+}
+
+// translationKeys are the keys that mean nothing where nothing is translated. Of the limits, broadcasts are the eBPF datapath's own.
+func translationKeys(n Network, draft networkDraft) []placedKey {
+	keys := []placedKey{
+		{"mapping", draft.mapping.at}, {"filtering", draft.filtering.at}, {"ports", draft.ports.at}, {"exempt", draft.exempt.at},
+	}
+	if n.Datapath == Kernel {
+		return append(keys, placedKey{"limits", draft.limits.at})
+	}
+	limits := draft.limits.value
+	return append(keys, placedKey{"sessions", limits.sessions.at}, placedKey{"mappings", limits.mappings.at},
+		placedKey{"rate", limits.rate.at}, placedKey{"burst", limits.burst.at})
+}
+
+// broadcasts are those of each endpoint, a second.
+func broadcasts(n Network, draft located[int]) int {
+	switch {
+	case n.Datapath == Kernel:
+		return 0
+	case draft.ok:
+		return draft.value
+	}
+	return defaultBroadcasts
 }
 
 func (v *validator) filtering(draft located[string], mapping Mapping, label string) Filtering {

@@ -72,6 +72,7 @@ func validate(r *report, doc documentDraft) *Config {
 	for i, draft := range drafts {
 		n := v.network(draft, i)
 		n.Translation = v.translation(n, draft, labelOf("network", draft.name, i), cfg.Sessions)
+		n.Broadcasts = broadcasts(n, draft.limits.value.broadcasts)
 		cfg.Networks = append(cfg.Networks, n)
 	}
 	v.disjointPorts(cfg.Networks, drafts)

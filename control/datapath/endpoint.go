@@ -23,12 +23,12 @@ type Endpoint struct {
 	Device  string
 	Address netip.Addr
 	MAC     topology.MAC
-	// Limits of its translation, see lib/usage.h.
+	// Limits of its translation and of its broadcasts, see lib/usage.h.
 	Limits Limits
 }
 
-// Limits are what an endpoint may take of the translation; 0 is no limit.
-type Limits struct{ Sessions, Mappings, Rate, Burst uint32 }
+// Limits are what an endpoint may take of what all share; 0 is no limit.
+type Limits struct{ Sessions, Mappings, Rate, Burst, Broadcasts uint32 }
 
 var _ reconcile.Lingerer = (*Endpoint)(nil)
 
@@ -50,6 +50,7 @@ func (e *Endpoint) rows(index uint32) []row {
 				Id: e.Number, Network: e.Network, Addr4: e.Address.As4(), Mac: e.MAC,
 				SessionsMax: e.Limits.Sessions, MappingsMax: e.Limits.Mappings,
 				SessionsRate: e.Limits.Rate, SessionsBurst: e.Limits.Burst,
+				BroadcastsRate: e.Limits.Broadcasts,
 			},
 		},
 		entry[bpf.DatapathFdbKey, bpf.DatapathFdbEntry]{
@@ -131,7 +132,7 @@ func knownEndpoints() ([]knownEndpoint, error) {
 	err = t.Each(func(k bpf.DatapathEndpointKey, v bpf.DatapathEndpointEntry) {
 		all = append(all, knownEndpoint{Endpoint{
 			Number: v.Id, Network: v.Network, Address: netip.AddrFrom4(v.Addr4), MAC: v.Mac,
-			Limits: Limits{v.SessionsMax, v.MappingsMax, v.SessionsRate, v.SessionsBurst},
+			Limits: Limits{v.SessionsMax, v.MappingsMax, v.SessionsRate, v.SessionsBurst, v.BroadcastsRate},
 		}, k.Ifindex})
 	})
 	return all, errors.Join(err, t.Close())

@@ -21,7 +21,7 @@ const (
 )
 
 // Limits of each endpoint; 0 is none.
-type Limits struct{ Sessions, Mappings, Rate, Burst uint32 }
+type Limits struct{ Sessions, Mappings, Rate, Burst, Broadcasts uint32 }
 
 // Endpoint is a container of the masqueraded network, or of another.
 type Endpoint struct {
@@ -115,12 +115,15 @@ type Outcome struct {
 // Bucket is a token bucket as the datapath writes it down.
 type Bucket struct{ At, Level uint32 }
 
+// Buckets are an endpoint's: for new sessions, for refusals that it is told of, and for broadcasts.
+type Buckets struct{ Sessions, Answers, Broadcasts Bucket }
+
 // Oracle tells what the programs have chosen where they are free to.
 type Oracle interface {
 	// Port is the outside port of the session, 0 if it was refused.
 	Port(SessionKey) uint16
-	// Buckets are those of an endpoint after the packet: for new sessions, and for refusals.
-	Buckets(endpoint int) (sessions, answers Bucket)
+	// Buckets are those of an endpoint after the packet.
+	Buckets(endpoint int) Buckets
 	// Exhausted says whether the space's last search in vain was remembered, and no other made.
 	Exhausted(Space) bool
 	// Collections is how often tokens have been looked at because something had run out, modulo 2^32.

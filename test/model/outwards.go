@@ -51,7 +51,7 @@ func admitFrame(p *packet, e Endpoint) string {
 func (m *Model) bridge(p *packet, id int) Outcome {
 	to := MAC(p.frame)
 	if to[0]&1 == 1 {
-		return stays(p, "PASS_BROADCAST")
+		return stays(p, m.broadcast(id))
 	}
 	for other, e := range m.Endpoints {
 		if e.MAC == to && other != id && e.Subnet == m.Endpoints[id].Subnet {
@@ -59,6 +59,15 @@ func (m *Model) bridge(p *packet, id int) Outcome {
 		}
 	}
 	return stays(p, "DROP_UNKNOWN_MAC")
+}
+
+// broadcast is what becomes of a frame for everybody.
+func (m *Model) broadcast(id int) string {
+	rate := m.Limits.Broadcasts
+	if rate > 0 && !m.takeToken(&m.usage(id).Broadcasts, m.oracle.Buckets(id).Broadcasts, rate, rate) {
+		return "DROP_LIMIT_FLOOD"
+	}
+	return "PASS_BROADCAST"
 }
 
 // outwards is for what is sent to the gateway.

@@ -112,7 +112,7 @@ func (m *Model) admit(owner int) string {
 	}
 	u := m.usage(owner)
 	if m.Limits.Rate != 0 {
-		makes, _ := m.oracle.Buckets(owner)
+		makes := m.oracle.Buckets(owner).Sessions
 		if !m.takeToken(&u.Makes, makes, m.Limits.Rate, m.Limits.Burst) {
 			return "DROP_LIMIT_RATE"
 		}

@@ -108,8 +108,7 @@ func (m *Model) refuse(p *packet, id int, out *Outcome) {
 	if !refusals[out.Reason] {
 		return
 	}
-	_, answers := m.oracle.Buckets(id)
-	if !m.takeToken(&m.usage(id).Answers, answers, answersRate, answersRate) {
+	if !m.takeToken(&m.usage(id).Answers, m.oracle.Buckets(id).Answers, answersRate, answersRate) {
 		return
 	}
 	quoted := 20 + 8

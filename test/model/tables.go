@@ -73,6 +73,7 @@ type PortOwner struct {
 type Usage struct {
 	Sessions, Mappings uint32
 	Makes, Answers     Bucket
+	Broadcasts         Bucket // frames for everybody
 }
 
 // Space is what ports are taken of: an address towards one remote, or, for mappings, towards all.

@@ -79,7 +79,7 @@ func overMappings(t *testing.T, test func(*testing.T, mapping)) {
 }
 
 // limits of an endpoint; 0 is none.
-type limits struct{ sessions, mappings, rate, burst uint32 }
+type limits struct{ sessions, mappings, rate, burst, broadcasts uint32 }
 
 // datapath is one copy of the programs with maps of its own, and the test host that their tables describe.
 type datapath struct {
@@ -139,6 +139,7 @@ func (d *datapath) fillEndpoint(t testing.TB, id uint32) {
 		bpf.DatapathEndpointEntry{
 			Id: id, Network: e.network, Addr4: e.addr.As4(), Mac: e.mac,
 			SessionsMax: d.limits.sessions, MappingsMax: d.limits.mappings, SessionsRate: d.limits.rate, SessionsBurst: d.limits.burst,
+			BroadcastsRate: d.limits.broadcasts,
 		})
 	put(t, d.FoFdb, bpf.DatapathFdbKey{Network: e.network, Mac: e.mac},
 		bpf.DatapathFdbEntry{Ifindex: e.ifindex, Endpoint: id})

@@ -57,6 +57,7 @@ func newTwin(t testing.TB, opts options, sockets map[uint16]bool) *twin {
 	w.model = model.New(model.Config{
 		Mapping: model.Mapping(opts.Mapping), Limits: model.Limits{
 			Sessions: opts.Limits.sessions, Mappings: opts.Limits.mappings, Rate: opts.Limits.rate, Burst: opts.Limits.burst,
+			Broadcasts: opts.Limits.broadcasts,
 		},
 		Entries: int(w.FoSessions4.MaxEntries()), Range: opts.Ports, Subnet: subnet, Gateway: gatewayAddr,
 		GatewayMAC: model.MAC(gatewayMAC), Outside: outsideAddr, UplinkMAC: model.MAC(w.uplinkMAC), MTU: mtu, Exempt: exemptPrefix,

@@ -24,9 +24,12 @@ func (w *twin) Port(k model.SessionKey) uint16 {
 	return be16(s.OutsidePort)
 }
 
-func (w *twin) Buckets(endpoint int) (sessions, answers model.Bucket) {
+func (w *twin) Buckets(endpoint int) model.Buckets {
 	u := lookup[uint32, bpf.DatapathUsageEntry](w, w.FoUsage, uint32(endpoint))
-	return model.Bucket{At: u.Bucket.At, Level: u.Bucket.Level}, model.Bucket{At: u.Answers.At, Level: u.Answers.Level}
+	return model.Buckets{
+		Sessions: model.Bucket{At: u.Bucket.At, Level: u.Bucket.Level}, Answers: model.Bucket{At: u.Answers.At, Level: u.Answers.Level},
+		Broadcasts: model.Bucket{At: u.Broadcasts.At, Level: u.Broadcasts.Level},
+	}
 }
 
 // spaceHash is exhausted_space() of the programs, whose port_secret is 0 unless the loader sets it.

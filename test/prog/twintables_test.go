@@ -170,7 +170,8 @@ func (w *twin) compareUsage(owner int) []string {
 		want = *u
 	}
 	has := model.Usage{Sessions: got.Sessions, Mappings: got.Mappings}
-	has.Makes, has.Answers = w.Buckets(owner)
+	buckets := w.Buckets(owner)
+	has.Makes, has.Answers, has.Broadcasts = buckets.Sessions, buckets.Answers, buckets.Broadcasts
 	return unequal("usage of", owner, &want, &has)
 }
 
