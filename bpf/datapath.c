@@ -26,7 +26,7 @@ static __always_inline enum reason endpoint_path(struct pkt *p, const struct end
 	if (p->ethertype == bpf_htons(ETH_P_ARP))
 		return arp_handle(p, ep, net);
 	if (!mac_equal(p->destination, net->gateway_mac))
-		return forward_frame(p, ep);
+		return forward_frame(p, ep, net);
 	reason = forward_outside(p, ep->network, net);
 	if (refuse_is_for(reason))
 		refuse_answer(p, net, ep->id);

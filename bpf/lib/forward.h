@@ -20,11 +20,16 @@
 #include "uplink.h"
 #include "usage.h"
 
-/* A frame for another MAC of the network. */
-static __always_inline enum reason forward_frame(struct pkt *p, const struct endpoint_entry *ep)
+/*
+ * A frame for another MAC of the network. One that is too large for it ends here: a veth pair would let four octets more through, the
+ * room of a VLAN tag.
+ */
+static __always_inline enum reason forward_frame(struct pkt *p, const struct endpoint_entry *ep, const struct network_entry *net)
 {
 	struct fdb_entry *to;
 
+	if (p->skb->len - PKT_L3 > net->mtu && !p->skb->gso_size)
+		return DROP_OVERSIZE;
 	if (p->destination[0] & 1)
 		return usage_admit_broadcast(ep) ? PASS_BROADCAST : DROP_LIMIT_FLOOD;
 	to = fdb_lookup(ep->network, p->destination);

@@ -44,6 +44,7 @@ enum reason {
 	DROP_RESERVED,	     /* frame to 01-80-C2-00-00-00 to 0F, which no bridge forwards (IEEE 802.1D section 7.12.6) */
 	DROP_VLAN,	     /* VLAN tag: would hide the addresses from the source guard */
 	DROP_LLC,	     /* IEEE 802.3 length in place of the type: LLC and SNAP would hide them too */
+	DROP_OVERSIZE,	     /* frame to another endpoint, larger than the network's MTU */
 	DROP_UNASSIGNED,     /* to an address of a network of this host that nobody has */
 	DROP_UNKNOWN_MAC,    /* unicast frame to a MAC that is nobody's on the network */
 	DROP_SOURCE_MAC,     /* source MAC is not the endpoint's */

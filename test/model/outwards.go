@@ -50,6 +50,9 @@ func admitFrame(p *packet, e Endpoint) string {
 // bridge is for frames to other MACs of the network.
 func (m *Model) bridge(p *packet, id int) Outcome {
 	to := MAC(p.frame)
+	if p.size() > m.MTU {
+		return stays(p, "DROP_OVERSIZE")
+	}
 	if to[0]&1 == 1 {
 		return stays(p, m.broadcast(id))
 	}

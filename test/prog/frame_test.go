@@ -67,6 +67,16 @@ func TestFrameContent(t *testing.T) {
 	}
 }
 
+// TestFrameOversize: what is larger than the MTU by one octet reaches nobody.
+func TestFrameOversize(t *testing.T) {
+	d := load(t, options{})
+	for _, to := range []packet.MAC{d.endpoints[2].mac, packet.Broadcast} {
+		p := d.neighbourly(layers.IPProtocolUDP, make([]byte, mtu-20-8+1))
+		p.Ethernet.DstMAC = to[:]
+		d.expect(t, d.fromEndpoint(1, p.Bytes()), expectation{reason: bpf.DatapathReasonDROP_OVERSIZE})
+	}
+}
+
 // TestFrameMark: a mark is the host's business and does not get into an endpoint.
 func TestFrameMark(t *testing.T) {
 	d := load(t, options{})
