@@ -66,7 +66,10 @@ __noinline int datagram_note_out(struct __sk_buff *skb, const struct session4_en
 	return fragment_begin(skb, &key, &d) ? d.id : -1;
 }
 
-/* datagram_note_out() for the packet at hand: DROP_FRAGMENT if it is lost, or for an outside port of ours, where nothing is put together. */
+/*
+ * datagram_note_out() for the packet at hand: DROP_FRAGMENT if it is lost, or for an outside port of ours, where nothing is put
+ * together.
+ */
 static __always_inline enum reason datagram_first_out(struct pkt *p, const struct session4_entry *s, enum reason reason,
 						      bool by_stack, __be16 *id)
 {

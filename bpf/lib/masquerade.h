@@ -198,8 +198,9 @@ static __always_inline void masquerade_update(const struct session4_request *req
 }
 
 /*
- * Makes the session that this CPU's request asks for; an enum reason. Both directions exist when it returns REASON_NONE, and neither when it returns anything
- * else. An expired session of the same flow that still holds its port goes on with it. Global, as session4_collect().
+ * Makes the session that this CPU's request asks for; an enum reason. Both directions exist when it returns REASON_NONE, and neither
+ * when it returns anything else. An expired session of the same flow that still holds its port goes on with it. Global, as
+ * session4_collect().
  */
 __noinline int masquerade_open(struct __sk_buff *skb)
 {

@@ -202,8 +202,8 @@ static __always_inline bool session4_touch(const struct pkt *p, const struct ses
 }
 
 /*
- * Gives back what a session holds, whose entry the caller has claimed: of a dead one it may be deleted at any time, and used again. A global function, so that the verifier reads it once, and to have
- * its own stack.
+ * Gives back what a session holds, whose entry the caller has claimed: of a dead one it may be deleted at any time, and used again.
+ * A global function, so that the verifier reads it once, and to have its own stack.
  */
 __noinline int session4_release(const struct session4_key *key, const struct session4_entry *s)
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* usage.h - how much has an endpoint taken of what all share, above all of the translation, and may it take more (RFC 6888 REQ-4)? Owns the fo_usage map. */
+/*
+ * usage.h - how much has an endpoint taken of what all share, above all of the translation, and may it take more (RFC 6888 REQ-4)?
+ * Owns the fo_usage map.
+ */
 #ifndef FLYOVER_USAGE_H
 #define FLYOVER_USAGE_H
 
