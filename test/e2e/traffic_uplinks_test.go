@@ -142,7 +142,7 @@ func TestUplinkRouteChange(t *testing.T) {
 	})
 }
 
-// An address that goes takes the sessions along that are translated to it, at the next `up`.
+// An address that goes takes the sessions along that are translated to it, within a second of the next `up`.
 func TestUplinkAddressChange(t *testing.T) {
 	overTwoUplinks(t, func(t *testing.T, v variant) {
 		conn := udpAt(t, inNS1, 4000)
@@ -151,6 +151,7 @@ func TestUplinkAddressChange(t *testing.T) {
 			ip addr add 203.0.113.3/24 dev eth0
 			ip route add default via 203.0.113.1`)
 		upAgain(t, v)
+		time.Sleep(2 * time.Second) // a session looks at its uplink with the first packet of a second
 		atOutside := openCapture(t, outside, "eth0")
 		comesFrom(t, "after", conn, addrOutside, netip.MustParseAddr("203.0.113.3"))
 		atOutside.none(t, "address that is gone, or none", func(f frame) bool {
