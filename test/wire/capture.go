@@ -118,10 +118,12 @@ func (c *Capture) drain() {
 
 func (c *Capture) add(data, control []byte, from unix.Sockaddr) {
 	ll, ok := from.(*unix.SockaddrLinklayer)
+	tp := status(control)
 	c.frames = append(c.frames, Frame{
 		Packet:  gopacket.NewPacket(data, layers.LayerTypeEthernet, gopacket.DecodeOptions{}),
 		Sent:    ok && ll.Pkttype == unix.PACKET_OUTGOING,
-		Partial: status(control)&unix.TP_STATUS_CSUMNOTREADY != 0,
+		Partial: tp&unix.TP_STATUS_CSUMNOTREADY != 0,
+		Tagged:  tp&unix.TP_STATUS_VLAN_VALID != 0,
 	})
 }
 

@@ -17,6 +17,8 @@ type Frame struct {
 	Sent bool
 	// Partial says that the sender left the transport checksum to a later hop, as between two virtual interfaces.
 	Partial bool
+	// Tagged says that the frame has a VLAN tag, which the kernel has taken out of what is shown here.
+	Tagged bool
 }
 
 // IPv4 is the outermost IPv4 header, or nil.
