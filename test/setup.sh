@@ -32,7 +32,6 @@ needs() {
 			ip            iproute2
 			tcpdump       tcpdump
 			traceroute    traceroute
-			mtr           mtr-tiny
 			ping          iputils-ping
 			arping        iputils-arping
 			iperf3        iperf3
