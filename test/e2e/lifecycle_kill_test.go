@@ -133,7 +133,9 @@ func TestFailedUpIsUndone(t *testing.T) {
 			if end.stdout != "" {
 				later++
 			}
-			if !strings.HasPrefix(end.stderr, "flyover: up: ") || !strings.Contains(end.stderr, "cannot allocate memory") {
+			// The library takes a refused type description for a kernel that knows none, which then misses it.
+			named := strings.Contains(end.stderr, "cannot allocate memory") || strings.Contains(end.stderr, "missing btf func_info")
+			if !strings.HasPrefix(end.stderr, "flyover: up: ") || !named {
 				t.Errorf("%s: %s", fault, end.stderr)
 			}
 			if faults > 1 { // undoing met one, too
