@@ -2,7 +2,7 @@
 
 //go:build ignore
 
-/* datapath.c - the entry points, one for each hook and one for control. The packet paths are in lib/forward.h. */
+/* datapath.c - the entry points, one for each hook and one for control. The packet paths are in lib/forward.h and lib/segment.h. */
 #include "lib/arp.h"
 #include "lib/endpoint.h"
 #include "lib/forward.h"
@@ -10,6 +10,7 @@
 #include "lib/pkt.h"
 #include "lib/reason.h"
 #include "lib/refuse.h"
+#include "lib/segment.h"
 #include "lib/session.h"
 #include "lib/uplink.h"
 
@@ -25,8 +26,17 @@ static __always_inline enum reason endpoint_path(struct pkt *p, const struct end
 		return reason;
 	if (p->ethertype == bpf_htons(ETH_P_ARP))
 		return arp_handle(p, ep, net);
+	if (p->ethertype == bpf_htons(ETH_P_IPV6)) {
+		reason = segment_admit_ipv6(p->skb, ep, net);
+		if (reason)
+			return reason;
+	}
 	if (!mac_equal(p->destination, net->gateway_mac))
-		return forward_frame(p, ep, net);
+		return segment_frame(p, ep, net);
+	if (p->ethertype == bpf_htons(ETH_P_IPV6))
+		return segment_ipv6_to_host(p->skb, ep->network, net);
+	if (p->ethertype != bpf_htons(ETH_P_IP))
+		return PASS_ETHERTYPE;
 	reason = forward_outside(p, ep->network, net);
 	if (refuse_is_for(reason))
 		refuse_answer(p, net, ep->id);
@@ -60,7 +70,11 @@ int from_uplink(struct __sk_buff *skb)
 	struct pkt p;
 
 	reason = pkt_parse(&p, skb);
-	if (reason || p.ethertype != bpf_htons(ETH_P_IP) || skb->vlan_present || skb->pkt_type != PACKET_HOST)
+	if (reason || skb->vlan_present || skb->pkt_type != PACKET_HOST)
+		reason = PASS_NO_SESSION;
+	else if (p.ethertype == bpf_htons(ETH_P_IPV6))
+		reason = segment_ipv6_from_uplink(skb);
+	else if (p.ethertype != bpf_htons(ETH_P_IP))
 		reason = PASS_NO_SESSION;
 	else
 		reason = forward_inside(&p);
@@ -75,6 +89,8 @@ static __always_inline enum reason uplink_path(struct __sk_buff *skb)
 	struct pkt p;
 
 	reason = pkt_parse(&p, skb);
+	if (p.ethertype == bpf_htons(ETH_P_IPV6))
+		return segment_ipv6_to_uplink(skb);
 	if (p.ethertype != bpf_htons(ETH_P_IP))
 		return PASS_OWN;
 	inside = uplink_inside(p.src);

@@ -70,6 +70,7 @@ type DatapathEndpointEntry struct {
 	Addr4          [4]uint8
 	Mac            [6]uint8
 	Pad            [2]uint8
+	Addr6          [16]uint8
 	SessionsMax    uint32
 	MappingsMax    uint32
 	SessionsRate   uint32
@@ -133,11 +134,6 @@ const (
 	DatapathHeldStateHELD_FULL DatapathHeldState = 2
 )
 
-type DatapathIcmpMessage struct {
-	_      structs.HostLayout
-	Octets [2048]uint8
-}
-
 type DatapathMapping4Entry struct {
 	_           structs.HostLayout
 	OutsidePort uint16
@@ -154,10 +150,21 @@ type DatapathMapping4Key struct {
 	Pad        uint8
 }
 
+type DatapathMessageEntry struct {
+	_      structs.HostLayout
+	Octets [2048]uint8
+}
+
 type DatapathNeighbour4Key struct {
 	_       structs.HostLayout
 	Network uint32
 	Addr    [4]uint8
+}
+
+type DatapathNeighbour6Key struct {
+	_       structs.HostLayout
+	Network uint32
+	Addr    [16]uint8
 }
 
 type DatapathNeighbourEntry struct {
@@ -179,6 +186,8 @@ type DatapathNetworkEntry struct {
 	Pad        [2]uint8
 	PortFirst  uint16
 	PortLast   uint16
+	Subnet6    [16]uint8
+	Prefix6    uint32
 }
 
 type DatapathNetworkFlags uint32
@@ -244,65 +253,74 @@ type DatapathPressedEntry struct {
 type DatapathReason uint32
 
 const (
-	DatapathReasonREASON_NONE         DatapathReason = 0
-	DatapathReasonFORWARD_ENDPOINT    DatapathReason = 1
-	DatapathReasonFORWARD_OUTSIDE     DatapathReason = 2
-	DatapathReasonFORWARD_INSIDE      DatapathReason = 3
-	DatapathReasonFORWARD_HAIRPIN     DatapathReason = 4
-	DatapathReasonFORWARD_ICMP_IN     DatapathReason = 5
-	DatapathReasonANSWER_ARP          DatapathReason = 6
-	DatapathReasonPASS_HOST           DatapathReason = 7
-	DatapathReasonPASS_BROADCAST      DatapathReason = 8
-	DatapathReasonPASS_ETHERTYPE      DatapathReason = 9
-	DatapathReasonPASS_FRAGMENT       DatapathReason = 10
-	DatapathReasonPASS_OPTIONS        DatapathReason = 11
-	DatapathReasonPASS_PROTOCOL       DatapathReason = 12
-	DatapathReasonPASS_TTL            DatapathReason = 13
-	DatapathReasonPASS_MTU            DatapathReason = 14
-	DatapathReasonPASS_ROUTE          DatapathReason = 15
-	DatapathReasonPASS_ROUTED         DatapathReason = 16
-	DatapathReasonPASS_NO_SESSION     DatapathReason = 17
-	DatapathReasonPASS_OWN            DatapathReason = 18
-	DatapathReasonPASS_TRANSLATED     DatapathReason = 19
-	DatapathReasonPASS_ICMP           DatapathReason = 20
-	DatapathReasonPASS_TO_UPLINK      DatapathReason = 21
-	DatapathReasonDROP_NOT_ENDPOINT   DatapathReason = 22
-	DatapathReasonDROP_MALFORMED      DatapathReason = 23
-	DatapathReasonDROP_TRANSPORT      DatapathReason = 24
-	DatapathReasonDROP_CHECKSUM       DatapathReason = 25
-	DatapathReasonDROP_MARTIAN        DatapathReason = 26
-	DatapathReasonDROP_SOURCE_ROUTE   DatapathReason = 27
-	DatapathReasonDROP_RESERVED       DatapathReason = 28
-	DatapathReasonDROP_VLAN           DatapathReason = 29
-	DatapathReasonDROP_LLC            DatapathReason = 30
-	DatapathReasonDROP_OVERSIZE       DatapathReason = 31
-	DatapathReasonDROP_UNASSIGNED     DatapathReason = 32
-	DatapathReasonDROP_UNKNOWN_MAC    DatapathReason = 33
-	DatapathReasonDROP_SOURCE_MAC     DatapathReason = 34
-	DatapathReasonDROP_SOURCE_IPV4    DatapathReason = 35
-	DatapathReasonDROP_DHCP_SERVER    DatapathReason = 36
-	DatapathReasonDROP_IPV6           DatapathReason = 37
-	DatapathReasonDROP_ARP_MALFORMED  DatapathReason = 38
-	DatapathReasonDROP_ARP_SENDER     DatapathReason = 39
-	DatapathReasonDROP_ARP_OWN        DatapathReason = 40
-	DatapathReasonDROP_ARP_TARGET     DatapathReason = 41
-	DatapathReasonDROP_ARP_REPLY      DatapathReason = 42
-	DatapathReasonDROP_NO_ENDPOINT    DatapathReason = 43
-	DatapathReasonDROP_ROUTE          DatapathReason = 44
-	DatapathReasonDROP_NO_UPLINK      DatapathReason = 45
-	DatapathReasonDROP_UNSOLICITED    DatapathReason = 46
-	DatapathReasonDROP_NO_PORT        DatapathReason = 47
-	DatapathReasonDROP_SESSIONS_FULL  DatapathReason = 48
-	DatapathReasonDROP_SESSION_RACE   DatapathReason = 49
-	DatapathReasonDROP_LIMIT_RATE     DatapathReason = 50
-	DatapathReasonDROP_LIMIT_SESSIONS DatapathReason = 51
-	DatapathReasonDROP_LIMIT_MAPPINGS DatapathReason = 52
-	DatapathReasonDROP_LIMIT_FLOOD    DatapathReason = 53
-	DatapathReasonDROP_RESET          DatapathReason = 54
-	DatapathReasonDROP_FRAGMENT       DatapathReason = 55
-	DatapathReasonDROP_PROTOCOL       DatapathReason = 56
-	DatapathReasonDROP_ICMP           DatapathReason = 57
-	DatapathReasonREASON_COUNT        DatapathReason = 58
+	DatapathReasonREASON_NONE           DatapathReason = 0
+	DatapathReasonFORWARD_ENDPOINT      DatapathReason = 1
+	DatapathReasonFORWARD_OUTSIDE       DatapathReason = 2
+	DatapathReasonFORWARD_INSIDE        DatapathReason = 3
+	DatapathReasonFORWARD_HAIRPIN       DatapathReason = 4
+	DatapathReasonFORWARD_ICMP_IN       DatapathReason = 5
+	DatapathReasonANSWER_ARP            DatapathReason = 6
+	DatapathReasonANSWER_ND             DatapathReason = 7
+	DatapathReasonPASS_HOST             DatapathReason = 8
+	DatapathReasonPASS_BROADCAST        DatapathReason = 9
+	DatapathReasonPASS_ETHERTYPE        DatapathReason = 10
+	DatapathReasonPASS_FRAGMENT         DatapathReason = 11
+	DatapathReasonPASS_OPTIONS          DatapathReason = 12
+	DatapathReasonPASS_PROTOCOL         DatapathReason = 13
+	DatapathReasonPASS_TTL              DatapathReason = 14
+	DatapathReasonPASS_MTU              DatapathReason = 15
+	DatapathReasonPASS_ROUTE            DatapathReason = 16
+	DatapathReasonPASS_ROUTED           DatapathReason = 17
+	DatapathReasonPASS_NO_SESSION       DatapathReason = 18
+	DatapathReasonPASS_OWN              DatapathReason = 19
+	DatapathReasonPASS_TRANSLATED       DatapathReason = 20
+	DatapathReasonPASS_ICMP             DatapathReason = 21
+	DatapathReasonPASS_TO_UPLINK        DatapathReason = 22
+	DatapathReasonDROP_NOT_ENDPOINT     DatapathReason = 23
+	DatapathReasonDROP_MALFORMED        DatapathReason = 24
+	DatapathReasonDROP_TRANSPORT        DatapathReason = 25
+	DatapathReasonDROP_CHECKSUM         DatapathReason = 26
+	DatapathReasonDROP_MARTIAN          DatapathReason = 27
+	DatapathReasonDROP_SOURCE_ROUTE     DatapathReason = 28
+	DatapathReasonDROP_RESERVED         DatapathReason = 29
+	DatapathReasonDROP_VLAN             DatapathReason = 30
+	DatapathReasonDROP_LLC              DatapathReason = 31
+	DatapathReasonDROP_OVERSIZE         DatapathReason = 32
+	DatapathReasonDROP_UNASSIGNED       DatapathReason = 33
+	DatapathReasonDROP_UNKNOWN_MAC      DatapathReason = 34
+	DatapathReasonDROP_SOURCE_MAC       DatapathReason = 35
+	DatapathReasonDROP_SOURCE_IPV4      DatapathReason = 36
+	DatapathReasonDROP_SOURCE_IPV6      DatapathReason = 37
+	DatapathReasonDROP_DHCP_SERVER      DatapathReason = 38
+	DatapathReasonDROP_IPV6             DatapathReason = 39
+	DatapathReasonDROP_EXTENSIONS       DatapathReason = 40
+	DatapathReasonDROP_ARP_MALFORMED    DatapathReason = 41
+	DatapathReasonDROP_ARP_SENDER       DatapathReason = 42
+	DatapathReasonDROP_ARP_OWN          DatapathReason = 43
+	DatapathReasonDROP_ARP_TARGET       DatapathReason = 44
+	DatapathReasonDROP_ARP_REPLY        DatapathReason = 45
+	DatapathReasonDROP_ND_MALFORMED     DatapathReason = 46
+	DatapathReasonDROP_ND_LINK_LAYER    DatapathReason = 47
+	DatapathReasonDROP_ND_OWN           DatapathReason = 48
+	DatapathReasonDROP_ND_TARGET        DatapathReason = 49
+	DatapathReasonDROP_ND_ADVERTISEMENT DatapathReason = 50
+	DatapathReasonDROP_ND_ROUTER        DatapathReason = 51
+	DatapathReasonDROP_NO_ENDPOINT      DatapathReason = 52
+	DatapathReasonDROP_ROUTE            DatapathReason = 53
+	DatapathReasonDROP_NO_UPLINK        DatapathReason = 54
+	DatapathReasonDROP_UNSOLICITED      DatapathReason = 55
+	DatapathReasonDROP_NO_PORT          DatapathReason = 56
+	DatapathReasonDROP_SESSIONS_FULL    DatapathReason = 57
+	DatapathReasonDROP_SESSION_RACE     DatapathReason = 58
+	DatapathReasonDROP_LIMIT_RATE       DatapathReason = 59
+	DatapathReasonDROP_LIMIT_SESSIONS   DatapathReason = 60
+	DatapathReasonDROP_LIMIT_MAPPINGS   DatapathReason = 61
+	DatapathReasonDROP_LIMIT_FLOOD      DatapathReason = 62
+	DatapathReasonDROP_RESET            DatapathReason = 63
+	DatapathReasonDROP_FRAGMENT         DatapathReason = 64
+	DatapathReasonDROP_PROTOCOL         DatapathReason = 65
+	DatapathReasonDROP_ICMP             DatapathReason = 66
+	DatapathReasonREASON_COUNT          DatapathReason = 67
 )
 
 type DatapathReasonEntry struct {
@@ -423,6 +441,12 @@ type DatapathSubnet4Key struct {
 	Addr      [4]uint8
 }
 
+type DatapathSubnet6Key struct {
+	_         structs.HostLayout
+	PrefixLen uint32
+	Addr      [16]uint8
+}
+
 type DatapathSubnetEntry struct {
 	_       structs.HostLayout
 	Network uint32
@@ -507,6 +531,7 @@ const (
 	DatapathMapFoMappings4           = "fo_mappings4"
 	DatapathMapFoMessage             = "fo_message"
 	DatapathMapFoNeighbours4         = "fo_neighbours4"
+	DatapathMapFoNeighbours6         = "fo_neighbours6"
 	DatapathMapFoNetworks            = "fo_networks"
 	DatapathMapFoPorts4              = "fo_ports4"
 	DatapathMapFoPressed             = "fo_pressed"
@@ -516,6 +541,7 @@ const (
 	DatapathMapFoSearch              = "fo_search"
 	DatapathMapFoSessions4           = "fo_sessions4"
 	DatapathMapFoSubnets4            = "fo_subnets4"
+	DatapathMapFoSubnets6            = "fo_subnets6"
 	DatapathMapFoTraffic             = "fo_traffic"
 	DatapathMapFoUplinks             = "fo_uplinks"
 	DatapathMapFoUsage               = "fo_usage"
@@ -599,6 +625,7 @@ type DatapathMapSpecs struct {
 	FoMappings4   *ebpf.MapSpec `ebpf:"fo_mappings4"`
 	FoMessage     *ebpf.MapSpec `ebpf:"fo_message"`
 	FoNeighbours4 *ebpf.MapSpec `ebpf:"fo_neighbours4"`
+	FoNeighbours6 *ebpf.MapSpec `ebpf:"fo_neighbours6"`
 	FoNetworks    *ebpf.MapSpec `ebpf:"fo_networks"`
 	FoPorts4      *ebpf.MapSpec `ebpf:"fo_ports4"`
 	FoPressed     *ebpf.MapSpec `ebpf:"fo_pressed"`
@@ -608,6 +635,7 @@ type DatapathMapSpecs struct {
 	FoSearch      *ebpf.MapSpec `ebpf:"fo_search"`
 	FoSessions4   *ebpf.MapSpec `ebpf:"fo_sessions4"`
 	FoSubnets4    *ebpf.MapSpec `ebpf:"fo_subnets4"`
+	FoSubnets6    *ebpf.MapSpec `ebpf:"fo_subnets6"`
 	FoTraffic     *ebpf.MapSpec `ebpf:"fo_traffic"`
 	FoUplinks     *ebpf.MapSpec `ebpf:"fo_uplinks"`
 	FoUsage       *ebpf.MapSpec `ebpf:"fo_usage"`
@@ -661,6 +689,7 @@ type DatapathMaps struct {
 	FoMappings4   *ebpf.Map `ebpf:"fo_mappings4"`
 	FoMessage     *ebpf.Map `ebpf:"fo_message"`
 	FoNeighbours4 *ebpf.Map `ebpf:"fo_neighbours4"`
+	FoNeighbours6 *ebpf.Map `ebpf:"fo_neighbours6"`
 	FoNetworks    *ebpf.Map `ebpf:"fo_networks"`
 	FoPorts4      *ebpf.Map `ebpf:"fo_ports4"`
 	FoPressed     *ebpf.Map `ebpf:"fo_pressed"`
@@ -670,6 +699,7 @@ type DatapathMaps struct {
 	FoSearch      *ebpf.Map `ebpf:"fo_search"`
 	FoSessions4   *ebpf.Map `ebpf:"fo_sessions4"`
 	FoSubnets4    *ebpf.Map `ebpf:"fo_subnets4"`
+	FoSubnets6    *ebpf.Map `ebpf:"fo_subnets6"`
 	FoTraffic     *ebpf.Map `ebpf:"fo_traffic"`
 	FoUplinks     *ebpf.Map `ebpf:"fo_uplinks"`
 	FoUsage       *ebpf.Map `ebpf:"fo_usage"`
@@ -691,6 +721,7 @@ func (m *DatapathMaps) Close() error {
 		m.FoMappings4,
 		m.FoMessage,
 		m.FoNeighbours4,
+		m.FoNeighbours6,
 		m.FoNetworks,
 		m.FoPorts4,
 		m.FoPressed,
@@ -700,6 +731,7 @@ func (m *DatapathMaps) Close() error {
 		m.FoSearch,
 		m.FoSessions4,
 		m.FoSubnets4,
+		m.FoSubnets6,
 		m.FoTraffic,
 		m.FoUplinks,
 		m.FoUsage,

@@ -21,7 +21,7 @@ const (
 	// BPFFS is where the kernel's file system of pinned objects is, and where it is mounted if it is nowhere.
 	BPFFS = "/sys/fs/bpf"
 	// schema is the version of the maps' layout. Another layout gets another number and another directory.
-	schema = "v2"
+	schema = "v3"
 )
 
 // Pins is the directory of one schema's pinned objects: maps/NAME, progs/BUILD/POINT, links/IFINDEX/POINT.

@@ -17,9 +17,10 @@ struct endpoint_key {
 struct endpoint_entry {
 	__u32 id;      /* index into fo_traffic */
 	__u32 network; /* index into fo_networks */
-	__u8 addr4[4]; /* its IPv4 address */
+	__u8 addr4[4]; /* its IPv4 address; 0.0.0.0: none */
 	__u8 mac[ETH_ALEN];
 	__u8 pad[2];
+	__u8 addr6[16]; /* its IPv6 address, besides the link-local one that its MAC makes; ::: none of either kind */
 	/* What it may take of the translation, see lib/usage.h. 0: no limit. */
 	__u32 sessions_max;
 	__u32 mappings_max;
@@ -28,7 +29,7 @@ struct endpoint_entry {
 	/* Frames that the bridge copies to everybody, a second and at once. 0: no limit. */
 	__u32 broadcasts_rate;
 };
-_Static_assert(sizeof(struct endpoint_entry) == 40, "no hidden padding");
+_Static_assert(sizeof(struct endpoint_entry) == 56, "no hidden padding");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -124,9 +125,23 @@ static __always_inline enum reason endpoint_admit(const struct endpoint_entry *e
 		return DROP_SOURCE_IPV4;
 	if (p->ethertype == bpf_htons(ETH_P_IP) && endpoint_is_dhcp_server(p))
 		return DROP_DHCP_SERVER;
-	if (p->ethertype == bpf_htons(ETH_P_IPV6))
-		return DROP_IPV6;
 	return REASON_NONE;
+}
+
+/* The link-local address that a MAC makes (RFC 4291 appendix A). */
+static __always_inline bool addr6_is_of_mac(const __u8 *addr, const __u8 *mac)
+{
+	const be32_bytes *word = (const be32_bytes *)addr;
+
+	return word[0] == bpf_htonl(0xfe800000) && !word[1] && addr[8] == (mac[0] ^ 2) && addr[9] == mac[1] &&
+	       addr[10] == mac[2] && addr[11] == 0xff && addr[12] == 0xfe && addr[13] == mac[3] &&
+	       *(const be16_bytes *)(addr + 14) == *(const be16_bytes *)(mac + 4);
+}
+
+/* Is the IPv6 address one of the endpoint's? */
+static __always_inline bool endpoint_has_addr6(const struct endpoint_entry *ep, const __u8 *addr)
+{
+	return addr6_equal(addr, ep->addr6) || addr6_is_of_mac(addr, ep->mac);
 }
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* forward.h - the packet paths: endpoint to endpoint, endpoint to outside, outside to endpoint, and what the stack sends out. */
+/* forward.h - the packet paths of IPv4: endpoint to outside, outside to endpoint, and what the stack sends out. */
 #ifndef FLYOVER_FORWARD_H
 #define FLYOVER_FORWARD_H
 
@@ -7,7 +7,6 @@
 #include "deliver.h"
 #include "endpoint.h"
 #include "exempt.h"
-#include "fdb.h"
 #include "icmp.h"
 #include "kernel.h"
 #include "masquerade.h"
@@ -19,25 +18,6 @@
 #include "translate.h"
 #include "uplink.h"
 #include "usage.h"
-
-/*
- * A frame for another MAC of the network. One that is too large for it ends here: a veth pair would let four octets more through, the
- * room of a VLAN tag.
- */
-static __always_inline enum reason forward_frame(struct pkt *p, const struct endpoint_entry *ep, const struct network_entry *net)
-{
-	struct fdb_entry *to;
-
-	if (p->skb->len - PKT_L3 > net->mtu && !p->skb->gso_size)
-		return DROP_OVERSIZE;
-	if (p->destination[0] & 1)
-		return usage_admit_broadcast(ep) ? PASS_BROADCAST : DROP_LIMIT_FLOOD;
-	to = fdb_lookup(ep->network, p->destination);
-	if (!to || to->ifindex == p->skb->ifindex) /* never back out of its source (802.1D 7.7) */
-		return DROP_UNKNOWN_MAC;
-	fdb_deliver(p->skb, to->ifindex, to->endpoint);
-	return FORWARD_ENDPOINT;
-}
 
 /*
  * A packet that the stack would send to an address of the network. For one that nobody has, the host would ask by ARP, and keep in its
@@ -309,8 +289,6 @@ static __always_inline enum reason forward_outside(struct pkt *p, __u32 network,
 	enum reason reason;
 	__be16 id = 0;
 
-	if (p->ethertype != bpf_htons(ETH_P_IP))
-		return PASS_ETHERTYPE;
 	if (network_contains(net, p->dst))
 		return forward_on_link(network, net, p->dst, PASS_HOST);
 	if (!(net->flags & NETWORK_MASQUERADE))

@@ -9,6 +9,7 @@
 
 #include "kernel.h"
 #include "masquerade.h"
+#include "message.h"
 #include "pkt.h"
 #include "reason.h"
 #include "session.h"
@@ -94,56 +95,12 @@ static __always_inline enum reason icmp_quote_translate(const struct pkt *p, con
 	return REASON_NONE;
 }
 
-/* The longest message that is looked at as a whole: routers quote no more (RFC 1812 section 4.3.2.3), and hosts seldom. */
-#define ICMP_MESSAGE PKT_COPY
-
-struct icmp_message {
-	__u8 octets[ICMP_MESSAGE];
-};
-
-/* A message of this CPU, as the checksum helper takes it. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct icmp_message);
-} fo_message SEC(".maps");
-
-/* Adds the octets from a fixed place on, 512 at most, of a message of len octets to the sum. No loop: older verifiers lose the bounds. */
-static __always_inline __s64 icmp_add(struct icmp_message *m, const __u32 at, __u32 len, __s64 sum)
-{
-	__u32 left = ((len + 3) & ~3) - at;
-
-	if (len <= at)
-		return sum;
-	return bpf_csum_diff(NULL, 0, (__be32 *)&m->octets[at], left >= 512 ? 512 : left & 0x1fc, sum);
-}
-
-/* Is the checksum of the ICMP message in octets l4 to end right? One too long to be looked at is left to its receiver. */
-static __always_inline bool icmp_is_whole(struct __sk_buff *skb, __u32 l4, __u32 end)
-{
-	__u32 index = 0, len = end - l4;
-	struct icmp_message *m = bpf_map_lookup_elem(&fo_message, &index);
-	__s64 sum = 0;
-
-	if (!m || len - 1 >= ICMP_MESSAGE - 4)
-		return true;
-	*(__u32 *)&m->octets[len & ~3 & (ICMP_MESSAGE - 1)] = 0; /* what fills the last word */
-	if (bpf_skb_load_bytes(skb, l4, m->octets, pkt_size(len)))
-		return false;
-	sum = icmp_add(m, 0, len, sum);
-	sum = icmp_add(m, 512, len, sum);
-	sum = icmp_add(m, 1024, len, sum);
-	sum = icmp_add(m, 1536, len, sum);
-	return csum_fold64(sum) == 0xffff;
-}
-
 /* What makes an error invalid (RFC 5508 REQ-3): REASON_NONE, or why it is dropped. Global, for the verifier's sake. */
 __noinline int icmp_judge(struct __sk_buff *skb, __u32 l4, __u32 end, __u32 quoted, __u32 quoted_l4)
 {
 	struct pkt p = { .skb = skb };
 
-	if (!icmp_is_whole(skb, l4, end) || pkt_sum(&p, quoted, (quoted_l4 - quoted) / 4) != 0xffff)
+	if (!message_is_whole(skb, l4, end, 0) || pkt_sum(&p, quoted, (quoted_l4 - quoted) / 4) != 0xffff)
 		return DROP_CHECKSUM;
 	return REASON_NONE;
 }

@@ -10,6 +10,7 @@
 #include <linux/if_packet.h>
 #include <linux/in.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/pkt_cls.h>
 #include <linux/tcp.h>
 #include <linux/udp.h>
@@ -17,6 +18,7 @@
 #include <bpf/bpf_helpers.h>
 
 #define AF_INET 2
+#define AF_INET6 10
 
 /* linux/if_arp.h and linux/icmp.h, which drag in the C library. */
 #define ARPHRD_ETHER 1
@@ -39,6 +41,15 @@ struct icmphdr {
 	__be16 sequence;
 };
 
+#define ICMPV6_MGM_REPORT 131
+#define ICMPV6_MGM_REDUCTION 132
+#define ICMPV6_ROUTER_SOLICITATION 133
+#define ICMPV6_ROUTER_ADVERTISEMENT 134
+#define ICMPV6_NEIGHBOUR_SOLICITATION 135
+#define ICMPV6_NEIGHBOUR_ADVERTISEMENT 136
+#define ICMPV6_REDIRECT 137
+#define ICMPV6_MLD2_REPORT 143
+
 /* include/net/ip.h: flags and offset of the fragment field. */
 #define IP_MF 0x2000
 #define IP_OFFSET 0x1fff
@@ -53,6 +64,7 @@ struct icmphdr {
  */
 typedef __be32 __attribute__((may_alias)) be32_bytes;
 typedef __be16 __attribute__((may_alias)) be16_bytes;
+typedef __be64 __attribute__((may_alias)) be64_bytes;
 
 static __always_inline __be32 addr4_load(const __u8 *bytes)
 {
@@ -62,6 +74,41 @@ static __always_inline __be32 addr4_load(const __u8 *bytes)
 static __always_inline void addr4_store(__u8 *bytes, __be32 word)
 {
 	*(be32_bytes *)bytes = word;
+}
+
+static __always_inline bool addr6_equal(const __u8 *a, const __u8 *b)
+{
+	return *(const be64_bytes *)a == *(const be64_bytes *)b && *(const be64_bytes *)(a + 8) == *(const be64_bytes *)(b + 8);
+}
+
+/* By words of 32 bits: keys on the stack are aligned to no more. */
+static __always_inline void addr6_copy(__u8 *to, const __u8 *from)
+{
+	((be32_bytes *)to)[0] = ((const be32_bytes *)from)[0];
+	((be32_bytes *)to)[1] = ((const be32_bytes *)from)[1];
+	((be32_bytes *)to)[2] = ((const be32_bytes *)from)[2];
+	((be32_bytes *)to)[3] = ((const be32_bytes *)from)[3];
+}
+
+static __always_inline bool addr6_is_unspecified(const __u8 *addr)
+{
+	return !(*(const be64_bytes *)addr | *(const be64_bytes *)(addr + 8));
+}
+
+static __always_inline bool addr6_is_loopback(const __u8 *addr)
+{
+	return !*(const be64_bytes *)addr && *(const be64_bytes *)(addr + 8) == bpf_cpu_to_be64(1);
+}
+
+/* An IPv4 address in IPv6's clothes, which no packet has (RFC 4291 section 2.5.5). */
+static __always_inline bool addr6_is_mapped(const __u8 *addr)
+{
+	return !*(const be64_bytes *)addr && addr4_load(addr + 8) == bpf_htonl(0xffff);
+}
+
+static __always_inline bool addr6_is_link_local(const __u8 *addr)
+{
+	return addr[0] == 0xfe && (addr[1] & 0xc0) == 0x80;
 }
 
 static __always_inline bool mac_equal(const __u8 *a, const __u8 *b)

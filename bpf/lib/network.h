@@ -25,8 +25,10 @@ struct network_entry {
 	__u8 pad[2];
 	__u16 port_first; /* outside ports, host byte order, both included */
 	__u16 port_last;
+	__u8 subnet6[16]; /* IPv6 network address; ::: none */
+	__u32 prefix6;	  /* its length in bits */
 };
-_Static_assert(sizeof(struct network_entry) == 36, "no hidden padding");
+_Static_assert(sizeof(struct network_entry) == 56, "no hidden padding");
 
 /* Index: network id, given by control. Written by control alone. An array, so that the lookup is inlined. */
 struct {
@@ -44,6 +46,17 @@ static __always_inline struct network_entry *network_lookup(__u32 id)
 static __always_inline bool network_contains(const struct network_entry *net, __be32 addr)
 {
 	return (addr & addr4_load(net->mask4)) == addr4_load(net->subnet4);
+}
+
+static __always_inline bool network_contains6(const struct network_entry *net, const __u8 *addr)
+{
+	__u32 bits = net->prefix6 & 127; /* ::/0 is no subnet, nor is a /128 */
+	__u64 high = bpf_be64_to_cpu(*(const be64_bytes *)addr ^ *(const be64_bytes *)net->subnet6);
+	__u64 low = bpf_be64_to_cpu(*(const be64_bytes *)(addr + 8) ^ *(const be64_bytes *)(net->subnet6 + 8));
+
+	if (!bits)
+		return false;
+	return bits <= 64 ? !(high >> (64 - bits)) : !high && !(low >> (128 - bits));
 }
 
 /* All ones behind the prefix: the address of everybody on the network (RFC 1812 section 5.3.5.2). */

@@ -18,10 +18,11 @@ enum reason {
 	FORWARD_HAIRPIN,  /* translated and translated back, to the endpoint that an outside port stands for */
 	FORWARD_ICMP_IN,  /* ICMP error about a session, translated back, to an endpoint */
 	ANSWER_ARP,	  /* ARP request answered */
+	ANSWER_ND,	  /* neighbour solicitation answered */
 
 	PASS_HOST,	 /* for the host itself: its gateway address or another of its addresses */
 	PASS_BROADCAST,	 /* broadcast or multicast frame: the bridge floods it */
-	PASS_ETHERTYPE,	 /* neither IPv4 nor ARP */
+	PASS_ETHERTYPE,	 /* none of IPv4, IPv6 and ARP */
 	PASS_FRAGMENT,	 /* IPv4 fragment that is routed */
 	PASS_OPTIONS,	 /* IPv4 options on a routed packet */
 	PASS_PROTOCOL,	 /* IP protocol without ports, routed */
@@ -35,42 +36,50 @@ enum reason {
 	PASS_ICMP,	 /* to an uplink, the host's ICMP error about a translated packet, its quotation translated */
 	PASS_TO_UPLINK,	 /* to an uplink by way of the stack, translated here */
 
-	DROP_NOT_ENDPOINT,   /* the interface is no endpoint's */
-	DROP_MALFORMED,	     /* truncated or inconsistent Ethernet or IPv4 header */
-	DROP_TRANSPORT,	     /* truncated TCP, UDP or ICMP header */
-	DROP_CHECKSUM,	     /* wrong IPv4 header checksum, or ICMP checksum of an error message, on a routed packet */
-	DROP_MARTIAN,	     /* source or destination that is never routed (RFC 1812 section 5.3.7) */
-	DROP_SOURCE_ROUTE,   /* IPv4 source route option */
-	DROP_RESERVED,	     /* frame to 01-80-C2-00-00-00 to 0F, which no bridge forwards (IEEE 802.1D section 7.12.6) */
-	DROP_VLAN,	     /* VLAN tag: would hide the addresses from the source guard */
-	DROP_LLC,	     /* IEEE 802.3 length in place of the type: LLC and SNAP would hide them too */
-	DROP_OVERSIZE,	     /* frame to another endpoint, larger than the network's MTU */
-	DROP_UNASSIGNED,     /* to an address of a network of this host that nobody has */
-	DROP_UNKNOWN_MAC,    /* unicast frame to a MAC that is nobody's on the network */
-	DROP_SOURCE_MAC,     /* source MAC is not the endpoint's */
-	DROP_SOURCE_IPV4,    /* IPv4 source is not the endpoint's */
-	DROP_DHCP_SERVER,    /* UDP from port 67, a DHCP server's: the endpoint is none */
-	DROP_IPV6,	     /* the endpoint has no IPv6 address */
-	DROP_ARP_MALFORMED,  /* not ARP for IPv4 over Ethernet, or truncated, or an unknown operation */
-	DROP_ARP_SENDER,     /* ARP sender fields are not the endpoint's */
-	DROP_ARP_OWN,	     /* probe or announcement of the endpoint's own address: RFC 5227 wants silence */
-	DROP_ARP_TARGET,     /* nobody on the network has the address asked for */
-	DROP_ARP_REPLY,	     /* ARP reply to anybody but the host */
-	DROP_NO_ENDPOINT,    /* the session's endpoint is gone, or its address has another owner */
-	DROP_ROUTE,	     /* the host's route leads to an interface that is no uplink: it would show inside addresses */
-	DROP_NO_UPLINK,	     /* the session's uplink is gone */
-	DROP_UNSOLICITED,    /* from an uplink to an inside address, or SYN to a port of the translation, and nobody asked */
-	DROP_NO_PORT,	     /* no free outside port towards this remote */
-	DROP_SESSIONS_FULL,  /* the session table is full of live sessions */
-	DROP_SESSION_RACE,   /* another CPU is making this very session */
-	DROP_LIMIT_RATE,     /* the endpoint makes sessions faster than its limit */
-	DROP_LIMIT_SESSIONS, /* the endpoint has as many sessions as its limit */
-	DROP_LIMIT_MAPPINGS, /* the endpoint has as many outside ports as its limit */
-	DROP_LIMIT_FLOOD,    /* the endpoint broadcasts faster than its limit */
-	DROP_RESET,	     /* TCP RST from inside that belongs to no session */
-	DROP_FRAGMENT,	     /* fragment whose datagram is refused, whose first one did not come, or that there is no room for */
-	DROP_PROTOCOL,	     /* IP protocol from inside that cannot be translated */
-	DROP_ICMP,	     /* ICMP message from inside that belongs to no session */
+	DROP_NOT_ENDPOINT,  /* the interface is no endpoint's */
+	DROP_MALFORMED,	    /* truncated or inconsistent Ethernet, IPv4 or IPv6 header */
+	DROP_TRANSPORT,	    /* truncated TCP, UDP or ICMP header */
+	DROP_CHECKSUM,	    /* wrong IPv4 header checksum, or ICMP checksum of an error message, on a routed packet */
+	DROP_MARTIAN,	    /* source or destination that is never routed (RFC 1812 section 5.3.7) */
+	DROP_SOURCE_ROUTE,  /* IPv4 source route option, or IPv6 routing header of type 0 (RFC 5095) */
+	DROP_RESERVED,	    /* frame to 01-80-C2-00-00-00 to 0F, which no bridge forwards (IEEE 802.1D section 7.12.6) */
+	DROP_VLAN,	    /* VLAN tag: would hide the addresses from the source guard */
+	DROP_LLC,	    /* IEEE 802.3 length in place of the type: LLC and SNAP would hide them too */
+	DROP_OVERSIZE,	    /* frame to another endpoint, larger than the network's MTU */
+	DROP_UNASSIGNED,    /* to an address of a network of this host that nobody has */
+	DROP_UNKNOWN_MAC,   /* unicast frame to a MAC that is nobody's on the network */
+	DROP_SOURCE_MAC,    /* source MAC is not the endpoint's */
+	DROP_SOURCE_IPV4,   /* IPv4 source is not the endpoint's */
+	DROP_SOURCE_IPV6,   /* IPv6 source is not the endpoint's */
+	DROP_DHCP_SERVER,   /* UDP from port 67 or 547, a DHCP server's: the endpoint is none */
+	DROP_IPV6,	    /* the endpoint has no IPv6 address */
+	DROP_EXTENSIONS,    /* more IPv6 extension headers than are looked behind */
+	DROP_ARP_MALFORMED, /* not ARP for IPv4 over Ethernet, or truncated, or an unknown operation */
+	DROP_ARP_SENDER,    /* ARP sender fields are not the endpoint's */
+	DROP_ARP_OWN,	    /* probe or announcement of the endpoint's own address: RFC 5227 wants silence */
+	DROP_ARP_TARGET,    /* nobody on the network has the address asked for */
+	DROP_ARP_REPLY,	    /* ARP reply to anybody but the host */
+	DROP_ND_MALFORMED, /* neighbour discovery that RFC 4861 section 7.1 or RFC 6980 calls invalid, or behind extension headers */
+	DROP_ND_LINK_LAYER,    /* neighbour discovery that tells a link-layer address which is not the endpoint's */
+	DROP_ND_OWN,	       /* duplicate address detection of the endpoint's own address: RFC 4862 wants silence */
+	DROP_ND_TARGET,	       /* solicitation of an address that nobody on the network has, or advertisement of another's */
+	DROP_ND_ADVERTISEMENT, /* neighbour advertisement to anybody but the host */
+	DROP_ND_ROUTER,	       /* router solicitation, advertisement or redirect: routes are configured */
+	DROP_NO_ENDPOINT,      /* the session's endpoint is gone, or its address has another owner */
+	DROP_ROUTE,	       /* the host's route leads to an interface that is no uplink: it would show inside addresses */
+	DROP_NO_UPLINK,	       /* the session's uplink is gone */
+	DROP_UNSOLICITED,      /* from an uplink to an inside address, or SYN to a port of the translation, and nobody asked */
+	DROP_NO_PORT,	       /* no free outside port towards this remote */
+	DROP_SESSIONS_FULL,    /* the session table is full of live sessions */
+	DROP_SESSION_RACE,     /* another CPU is making this very session */
+	DROP_LIMIT_RATE,       /* the endpoint makes sessions faster than its limit */
+	DROP_LIMIT_SESSIONS,   /* the endpoint has as many sessions as its limit */
+	DROP_LIMIT_MAPPINGS,   /* the endpoint has as many outside ports as its limit */
+	DROP_LIMIT_FLOOD,      /* the endpoint broadcasts faster than its limit */
+	DROP_RESET,	       /* TCP RST from inside that belongs to no session */
+	DROP_FRAGMENT, /* fragment whose datagram is refused, whose first one did not come, or that there is no room for */
+	DROP_PROTOCOL, /* IP protocol from inside that cannot be translated; IPv6 of a masqueraded network */
+	DROP_ICMP,     /* ICMP message from inside that belongs to no session */
 
 	REASON_COUNT, /* how many there are; no reason itself */
 };

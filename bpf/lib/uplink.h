@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* uplink.h - which interfaces lead outside, and what is inside? Owns the fo_uplinks and fo_subnets4 maps. */
+/* uplink.h - which interfaces lead outside, and what is inside? Owns the fo_uplinks, fo_subnets4 and fo_subnets6 maps. */
 #ifndef FLYOVER_UPLINK_H
 #define FLYOVER_UPLINK_H
 
@@ -55,6 +55,20 @@ struct {
 	__type(value, struct subnet_entry);
 } fo_subnets4 SEC(".maps");
 
+struct subnet6_key {
+	__u32 prefix_len;
+	__u8 addr[16];
+};
+
+/* The same of IPv6. Written by control alone. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, NETWORKS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct subnet6_key);
+	__type(value, struct subnet_entry);
+} fo_subnets6 SEC(".maps");
+
 static __always_inline struct uplink_entry *uplink_lookup(__u32 ifindex)
 {
 	struct uplink_key key = { .ifindex = ifindex };
@@ -69,6 +83,14 @@ static __always_inline struct subnet_entry *uplink_inside(__be32 addr)
 
 	addr4_store(key.addr, addr);
 	return bpf_map_lookup_elem(&fo_subnets4, &key);
+}
+
+static __always_inline struct subnet_entry *uplink_inside6(const __u8 *addr)
+{
+	struct subnet6_key key = { .prefix_len = 128 };
+
+	addr6_copy(key.addr, addr);
+	return bpf_map_lookup_elem(&fo_subnets6, &key);
 }
 
 /* Where the host would send the packet. */

@@ -29,9 +29,11 @@ type Packet struct {
 	Ethernet layers.Ethernet
 	ARP      *layers.ARP
 	IPv4     *layers.IPv4
+	IPv6     *layers.IPv6
 	TCP      *layers.TCP
 	UDP      *layers.UDP
 	ICMP     *layers.ICMPv4
+	ICMPv6   *layers.ICMPv6 // its body is the payload
 	Payload  []byte
 	// NoChecksum sends UDP without a checksum. Optional.
 	NoChecksum bool
@@ -57,15 +59,37 @@ func IPv4(proto layers.IPProtocol, e Ends, payload []byte) *Packet {
 	}
 }
 
+// IPv6 is IPv4 for the other family.
+func IPv6(proto layers.IPProtocol, e Ends, payload []byte) *Packet {
+	return &Packet{
+		Ethernet: layers.Ethernet{
+			SrcMAC:       e.SourceMAC[:],
+			DstMAC:       e.DestinationMAC[:],
+			EthernetType: layers.EthernetTypeIPv6,
+		},
+		IPv6: &layers.IPv6{
+			Version:    6,
+			HopLimit:   64,
+			NextHeader: proto,
+			SrcIP:      e.Source.Addr().AsSlice(),
+			DstIP:      e.Destination.Addr().AsSlice(),
+		},
+		Payload: payload,
+	}
+}
+
 // Seq and Ack are the numbers of a TCP packet that nobody has given others.
 const (
 	Seq = 0x01020304
 	Ack = 0x05060708
 )
 
-// New is a packet of TCP (with ACK alone), UDP, or ICMP (an echo request).
+// New is a packet of TCP (with ACK alone), UDP, or ICMP (an echo request), of the family of its ends.
 func New(proto layers.IPProtocol, e Ends, payload []byte) *Packet {
 	p := IPv4(proto, e, payload)
+	if e.Source.Addr().Is6() {
+		p = IPv6(proto, e, payload)
+	}
 	switch proto {
 	case layers.IPProtocolTCP:
 		p.TCP = &layers.TCP{Seq: Seq, Ack: Ack, ACK: true, Window: 512}
@@ -83,7 +107,11 @@ func New(proto layers.IPProtocol, e Ends, payload []byte) *Packet {
 
 // SetSource changes the source address and port. An ICMP query's identifier stands for either end's port.
 func (p *Packet) SetSource(a netip.AddrPort) {
-	p.IPv4.SrcIP = a.Addr().AsSlice()
+	if p.IPv6 != nil {
+		p.IPv6.SrcIP = a.Addr().AsSlice()
+	} else {
+		p.IPv4.SrcIP = a.Addr().AsSlice()
+	}
 	switch {
 	case p.TCP != nil:
 		p.TCP.SrcPort = layers.TCPPort(a.Port())
@@ -96,7 +124,11 @@ func (p *Packet) SetSource(a netip.AddrPort) {
 
 // SetDestination is SetSource for the other end.
 func (p *Packet) SetDestination(a netip.AddrPort) {
-	p.IPv4.DstIP = a.Addr().AsSlice()
+	if p.IPv6 != nil {
+		p.IPv6.DstIP = a.Addr().AsSlice()
+	} else {
+		p.IPv4.DstIP = a.Addr().AsSlice()
+	}
 	switch {
 	case p.TCP != nil:
 		p.TCP.DstPort = layers.TCPPort(a.Port())
@@ -150,9 +182,24 @@ func (p *Packet) Bytes() []byte {
 	}
 	frame := append([]byte(nil), buf.Bytes()[:length]...) // gopacket pads to 60 octets
 	if p.UDP != nil {
-		p.finishUDP(frame[14+int(p.IPv4.IHL)*4:])
+		p.finishUDP(frame[14+p.headerLength():])
 	}
 	return frame
+}
+
+func (p *Packet) headerLength() int {
+	if p.IPv6 != nil {
+		return 40
+	}
+	return int(p.IPv4.IHL) * 4
+}
+
+// network is the layer whose addresses are in the checksums.
+func (p *Packet) network() gopacket.NetworkLayer {
+	if p.IPv6 != nil {
+		return p.IPv6
+	}
+	return p.IPv4
 }
 
 // inner lists the layers above Ethernet.
@@ -164,15 +211,21 @@ func (p *Packet) inner() []gopacket.SerializableLayer {
 	if p.IPv4 != nil {
 		all = append(all, p.IPv4)
 	}
+	if p.IPv6 != nil {
+		all = append(all, p.IPv6)
+	}
 	switch {
 	case p.TCP != nil:
-		_ = p.TCP.SetNetworkLayerForChecksum(p.IPv4)
+		_ = p.TCP.SetNetworkLayerForChecksum(p.network())
 		all = append(all, p.TCP)
 	case p.UDP != nil:
-		_ = p.UDP.SetNetworkLayerForChecksum(p.IPv4)
+		_ = p.UDP.SetNetworkLayerForChecksum(p.network())
 		all = append(all, p.UDP)
 	case p.ICMP != nil:
 		all = append(all, p.ICMP)
+	case p.ICMPv6 != nil:
+		_ = p.ICMPv6.SetNetworkLayerForChecksum(p.network())
+		all = append(all, p.ICMPv6)
 	}
 	return append(all, gopacket.Payload(p.Payload))
 }

@@ -125,11 +125,24 @@ func (d *datapath) fillNetworks(t testing.TB) {
 	put(t, d.FoNetworks, uint32(routed), bpf.DatapathNetworkEntry{
 		Gateway4: routedGateway.As4(), Subnet4: routedSubnet.Addr().As4(), Mask4: maskOf(routedSubnet),
 		Bridge: d.bridge, Mtu: mtu, GatewayMac: gatewayMAC,
+		Subnet6: routedSubnet6.Addr().As16(), Prefix6: uint32(routedSubnet6.Bits()),
 	})
 	put(t, d.FoNeighbours4, bpf.DatapathNeighbour4Key{Network: masqueraded, Addr: gatewayAddr.As4()},
 		bpf.DatapathNeighbourEntry{Mac: gatewayMAC})
 	put(t, d.FoSubnets4, bpf.DatapathSubnet4Key{PrefixLen: uint32(subnet.Bits()), Addr: subnet.Addr().As4()},
 		bpf.DatapathSubnetEntry{Network: masqueraded})
+	put(t, d.FoSubnets6, bpf.DatapathSubnet6Key{PrefixLen: uint32(subnet6.Bits()), Addr: subnet6.Addr().As16()},
+		bpf.DatapathSubnetEntry{Network: masqueraded})
+	d.fillNeighbour6(t, masqueraded, gateway6, gatewayMAC, d.bridge)
+}
+
+// fillNeighbour6 says that the address, and the link-local one of the MAC, are at the interface.
+func (d *datapath) fillNeighbour6(t testing.TB, network uint32, addr netip.Addr, mac packet.MAC, ifindex uint32) {
+	t.Helper()
+	for _, a := range []netip.Addr{addr, packet.LinkLocal(mac)} {
+		put(t, d.FoNeighbours6, bpf.DatapathNeighbour6Key{Network: network, Addr: a.As16()},
+			bpf.DatapathNeighbourEntry{Mac: mac, Ifindex: ifindex})
+	}
 }
 
 func (d *datapath) fillEndpoint(t testing.TB, id uint32) {
@@ -137,7 +150,7 @@ func (d *datapath) fillEndpoint(t testing.TB, id uint32) {
 	e := d.endpoints[id]
 	put(t, d.FoEndpoints, bpf.DatapathEndpointKey{Ifindex: e.ifindex},
 		bpf.DatapathEndpointEntry{
-			Id: id, Network: e.network, Addr4: e.addr.As4(), Mac: e.mac,
+			Id: id, Network: e.network, Addr4: e.addr.As4(), Mac: e.mac, Addr6: e.addr6.As16(),
 			SessionsMax: d.limits.sessions, MappingsMax: d.limits.mappings, SessionsRate: d.limits.rate, SessionsBurst: d.limits.burst,
 			BroadcastsRate: d.limits.broadcasts,
 		})
@@ -145,6 +158,7 @@ func (d *datapath) fillEndpoint(t testing.TB, id uint32) {
 		bpf.DatapathFdbEntry{Ifindex: e.ifindex, Endpoint: id})
 	put(t, d.FoNeighbours4, bpf.DatapathNeighbour4Key{Network: e.network, Addr: e.addr.As4()},
 		bpf.DatapathNeighbourEntry{Mac: e.mac, Ifindex: e.ifindex})
+	d.fillNeighbour6(t, e.network, e.addr6, e.mac, e.ifindex)
 }
 
 // fillTranslation says how the masqueraded network is translated, with d's ports.
@@ -154,6 +168,7 @@ func (d *datapath) fillTranslation(t testing.TB) {
 		Gateway4: gatewayAddr.As4(), Subnet4: subnet.Addr().As4(), Mask4: maskOf(subnet),
 		Bridge: d.bridge, Mtu: mtu, Flags: d.mapping.network(), GatewayMac: gatewayMAC,
 		PortFirst: d.ports[0], PortLast: d.ports[1],
+		Subnet6: subnet6.Addr().As16(), Prefix6: uint32(subnet6.Bits()),
 	})
 	d.fillUplink(t, d.uplink, outsideAddr)
 }

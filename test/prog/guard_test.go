@@ -63,11 +63,6 @@ func TestSourceGuard(t *testing.T) {
 			packet: func(p *packet.Packet) {
 				p.Ethernet.DstMAC, p.IPv4.SrcIP = packet.Broadcast[:], d.endpoints[2].addr.AsSlice()
 			}},
-		{name: "IPv6", want: drop(bpf.DatapathReasonDROP_IPV6),
-			packet: func(p *packet.Packet) {
-				p.Ethernet.EthernetType = layers.EthernetTypeIPv6
-				p.Payload = make([]byte, 40) // BPF_PROG_RUN wants a whole header
-			}},
 		{name: "802.1Q tag", want: drop(bpf.DatapathReasonDROP_VLAN), bytes: tag(layers.EthernetTypeDot1Q)},
 		{name: "802.1ad tag", want: drop(bpf.DatapathReasonDROP_VLAN), bytes: tag(layers.EthernetTypeQinQ)},
 		{name: "LLC/SNAP", want: drop(bpf.DatapathReasonDROP_LLC), bytes: llc},

@@ -19,6 +19,7 @@ import (
 // endpoint is one endpoint of the test host; its id is its place in host.endpoints.
 type endpoint struct {
 	addr    netip.Addr
+	addr6   netip.Addr
 	mac     packet.MAC
 	network uint32
 	ifindex uint32
@@ -42,11 +43,16 @@ var (
 	gatewayAddr    = netip.MustParseAddr("192.168.15.10")
 	subnet         = netip.MustParsePrefix("192.168.15.0/24")
 	nobody         = netip.MustParseAddr("192.168.15.77") // an address of subnet
+	gateway6       = netip.MustParseAddr("fd00:15::10")
+	subnet6        = netip.MustParsePrefix("fd00:15::/64")
+	nobody6        = netip.MustParseAddr("fd00:15::77")
 	routedGateway  = netip.MustParseAddr("10.2.0.1")
 	routedSubnet   = netip.MustParsePrefix("10.2.0.0/16")
+	routedSubnet6  = netip.MustParsePrefix("2001:db8:2::/48")
 	outsideAddr    = netip.MustParseAddr(lab.UplinkAddress)
 	nextHop        = netip.MustParseAddr(lab.OutsideAddress)
 	remoteAddr     = netip.MustParseAddr("198.51.100.7")
+	remoteAddr6    = netip.MustParseAddr("2001:db8:7::7")
 	elsewhereAddr  = netip.MustParseAddr("198.18.0.9")
 	elsewhere      = netip.MustParsePrefix("198.18.0.1/15")
 	unroutableAddr = netip.MustParseAddr("198.20.0.9")
@@ -67,9 +73,9 @@ func needHost(t testing.TB) *host {
 func makeHost() (*host, error) {
 	h := &host{endpoints: []endpoint{
 		{},
-		{addr: netip.MustParseAddr("192.168.15.1"), mac: packet.MAC{0x02, 0xf1, 0, 0, 0, 1}, network: masqueraded},
-		{addr: netip.MustParseAddr("192.168.15.2"), mac: packet.MAC{0x02, 0xf1, 0, 0, 0, 2}, network: masqueraded},
-		{addr: netip.MustParseAddr("10.2.0.3"), mac: packet.MAC{0x02, 0xf1, 0, 0, 0, 3}, network: routed},
+		{addr: netip.MustParseAddr("192.168.15.1"), addr6: netip.MustParseAddr("fd00:15::1"), mac: packet.MAC{0x02, 0xf1, 0, 0, 0, 1}, network: masqueraded},
+		{addr: netip.MustParseAddr("192.168.15.2"), addr6: netip.MustParseAddr("fd00:15::2"), mac: packet.MAC{0x02, 0xf1, 0, 0, 0, 2}, network: masqueraded},
+		{addr: netip.MustParseAddr("10.2.0.3"), addr6: netip.MustParseAddr("2001:db8:2::3"), mac: packet.MAC{0x02, 0xf1, 0, 0, 0, 3}, network: routed},
 	}}
 	for i := range h.endpoints[1:] {
 		e := &h.endpoints[i+1]

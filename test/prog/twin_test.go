@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -63,6 +64,14 @@ func newTwin(t testing.TB, opts options, sockets map[uint16]bool) *twin {
 		GatewayMAC: model.MAC(gatewayMAC), Outside: outsideAddr, UplinkMAC: model.MAC(w.uplinkMAC), MTU: mtu, Exempt: exemptPrefix,
 		Endpoints: w.modelEndpoints(), HostPorts: sockets, Route: routeOf,
 	}, w)
+	// The model knows no IPv6: its endpoints have none.
+	noIPv6 := *w.host
+	noIPv6.endpoints = slices.Clone(w.endpoints)
+	w.host = &noIPv6
+	for id := range w.endpoints[1:] {
+		w.endpoints[id+1].addr6 = netip.Addr{}
+		w.fillEndpoint(t, uint32(id+1))
+	}
 	// What control says of the host itself and of exempt destinations, and other tests do without.
 	put(t, w.FoNeighbours4, bpf.DatapathNeighbour4Key{Network: masqueraded, Addr: gatewayAddr.As4()},
 		bpf.DatapathNeighbourEntry{Mac: gatewayMAC, Ifindex: w.bridge})

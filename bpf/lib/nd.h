@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * nd.h - answers neighbour discovery (RFC 4861) for the addresses of the network; no solicitation reaches another endpoint. What could
+ * make others believe something untrue of a neighbour or a router ends here.
+ */
+#ifndef FLYOVER_ND_H
+#define FLYOVER_ND_H
+
+#include "endpoint.h"
+#include "ipv6.h"
+#include "kernel.h"
+#include "message.h"
+#include "neighbour.h"
+#include "network.h"
+#include "pkt.h"
+
+#define ND_HOP_LIMIT 255 /* no router has let it pass */
+
+/* The longest message that is read; real ones are of 24 to 40 octets, those with SEND options of more. */
+#define ND_MAX 1024
+/* Options that are read: each has 8 octets or more. */
+#define ND_OPTIONS 16
+
+#define ND_OPTION_SOURCE 1 /* source link-layer address */
+#define ND_OPTION_TARGET 2
+
+#define ND_ROUTER bpf_htonl(1U << 31)
+#define ND_SOLICITED bpf_htonl(1U << 30)
+#define ND_OVERRIDE bpf_htonl(1U << 29)
+
+/* Neighbour solicitation and advertisement (RFC 4861 sections 4.3 and 4.4). */
+struct nd_message {
+	__u8 type;
+	__u8 code;
+	__sum16 checksum;
+	__be32 flags; /* of an advertisement */
+	__u8 target[16];
+};
+_Static_assert(sizeof(struct nd_message) == 24, "as on the wire");
+
+/* An answer, whole but for the Ethernet header. */
+struct nd_answer {
+	struct ipv6hdr ip;
+	struct nd_message nd;
+	__u8 option;
+	__u8 option_len; /* in units of 8 octets */
+	__u8 mac[ETH_ALEN];
+};
+_Static_assert(sizeof(struct nd_answer) == 72, "as on the wire");
+
+/* The message at offset IPV6_CHAIN, which is where a valid one is. */
+static __always_inline struct nd_message *nd_at(struct __sk_buff *skb)
+{
+	return pkt_at(skb, IPV6_CHAIN, sizeof(struct nd_message));
+}
+
+static __always_inline bool nd_is(__u8 type)
+{
+	return type >= ICMPV6_ROUTER_SOLICITATION && type <= ICMPV6_REDIRECT;
+}
+
+/* The first word of an option; a link-layer address fills it. */
+struct nd_option {
+	__u8 pad[2]; /* so that the address is aligned */
+	__u8 kind;
+	__u8 len; /* in units of 8 octets */
+	__u8 mac[ETH_ALEN];
+} __attribute__((aligned(4)));
+
+struct nd_walk {
+	struct __sk_buff *skb;
+	__u32 at;
+	__u32 end;
+	__u8 mac[ETH_ALEN]; /* the endpoint's */
+	bool done;
+	bool named;   /* a link-layer address is told */
+	bool foreign; /* one that is not the endpoint's */
+};
+
+static long nd_step(__attribute__((unused)) __u32 turn, struct nd_walk *w)
+{
+	struct nd_option o;
+	bool named;
+
+	if (w->at == w->end) {
+		w->done = true;
+		return 1;
+	}
+	if (w->at + 8 > w->end || bpf_skb_load_bytes(w->skb, w->at, &o.kind, 8) || !o.len)
+		return 1;
+	named = o.kind == ND_OPTION_SOURCE || o.kind == ND_OPTION_TARGET;
+	w->named |= named;
+	w->foreign |= named && (o.len != 1 || !mac_equal(o.mac, w->mac));
+	w->at += o.len * 8;
+	return 0;
+}
+
+/* Is it an address that asks for one of a few addresses, which end the same (RFC 4291 section 2.7.1)? */
+static __always_inline bool nd_is_solicited_node(const __u8 *addr)
+{
+	const be32_bytes *word = (const be32_bytes *)addr;
+
+	return word[0] == bpf_htonl(0xff020000) && !word[1] && word[2] == bpf_htonl(1) && addr[12] == 0xff;
+}
+
+/* The pseudo header's part of the checksum (RFC 8200 section 8.1). */
+static __always_inline __u32 nd_pseudo(struct __sk_buff *skb, __u32 len)
+{
+	struct ipv6hdr *ip = ipv6_header(skb);
+
+	if (!ip)
+		return 0;
+	return csum_fold64((__u64)bpf_csum_diff(NULL, 0, (__be32 *)&ip->saddr, 32, 0) + bpf_htonl(len) +
+			   bpf_htonl(IPPROTO_ICMPV6));
+}
+
+/* What makes a message of the endpoint invalid (RFC 4861 sections 7.1.1 and 7.1.2, RFC 6980): REASON_NONE, or why it is dropped. */
+static __always_inline enum reason nd_judge(struct __sk_buff *skb, const struct ipv6 *ip, const struct endpoint_entry *ep)
+{
+	struct nd_walk w = { .skb = skb, .at = IPV6_CHAIN + sizeof(struct nd_message), .end = ip->end };
+	struct ipv6hdr *h;
+	struct nd_message *nd;
+
+	if (ip->fragment || ip->l4 != IPV6_CHAIN || ip->hop_limit != ND_HOP_LIMIT || ip->end > IPV6_CHAIN + ND_MAX)
+		return DROP_ND_MALFORMED;
+	pkt_pull(skb, IPV6_CHAIN + sizeof(*nd));
+	nd = nd_at(skb);
+	if (!nd || w.at > w.end || nd->code || nd->target[0] == 0xff || addr6_is_unspecified(nd->target) ||
+	    !message_is_whole(skb, IPV6_CHAIN, ip->end, nd_pseudo(skb, ip->end - IPV6_CHAIN)))
+		return DROP_ND_MALFORMED;
+	mac_copy(w.mac, ep->mac);
+	bpf_loop(ND_OPTIONS, nd_step, &w, 0);
+	h = ipv6_header(skb);
+	if (!w.done || !h)
+		return DROP_ND_MALFORMED;
+	if (addr6_is_unspecified(h->saddr.s6_addr) && (w.named || !nd_is_solicited_node(h->daddr.s6_addr)))
+		return DROP_ND_MALFORMED;
+	return w.foreign ? DROP_ND_LINK_LAYER : REASON_NONE;
+}
+
+/* Turns the solicitation in place into its answer and sends it back where it came from. */
+static __always_inline enum reason nd_reply(struct __sk_buff *skb, const struct neighbour_entry *owner, bool router)
+{
+	struct nd_answer *a;
+	struct ethhdr *eth;
+	bool probe; /* duplicate address detection: the asker has no address yet, so all are told (RFC 4861 section 7.2.4) */
+
+	if (bpf_skb_change_tail(skb, PKT_L3 + sizeof(*a), 0))
+		return DROP_ND_MALFORMED;
+	eth = pkt_at(skb, 0, sizeof(*eth) + sizeof(*a));
+	if (!eth)
+		return DROP_ND_MALFORMED;
+	a = (void *)(eth + 1);
+	probe = addr6_is_unspecified(a->ip.saddr.s6_addr);
+	mac_copy(eth->h_dest, eth->h_source);
+	mac_copy(eth->h_source, owner->mac);
+	addr6_copy(a->ip.daddr.s6_addr, a->ip.saddr.s6_addr);
+	addr6_copy(a->ip.saddr.s6_addr, a->nd.target);
+	if (probe) {
+		addr4_store(eth->h_dest, bpf_htonl(0x33330000)); /* all nodes: ff02::1, RFC 2464 section 7 */
+		*(be16_bytes *)(eth->h_dest + 4) = bpf_htons(1);
+		addr4_store(a->ip.daddr.s6_addr, bpf_htonl(0xff020000));
+		a->ip.daddr.s6_addr[15] = 1;
+	}
+	*(be32_bytes *)&a->ip = bpf_htonl(6U << 28);
+	a->ip.payload_len = bpf_htons(sizeof(*a) - sizeof(a->ip));
+	a->ip.nexthdr = IPPROTO_ICMPV6;
+	a->ip.hop_limit = ND_HOP_LIMIT;
+	a->nd.type = ICMPV6_NEIGHBOUR_ADVERTISEMENT;
+	a->nd.flags = ND_OVERRIDE | (probe ? 0 : ND_SOLICITED) | (router ? ND_ROUTER : 0);
+	a->option = ND_OPTION_TARGET;
+	a->option_len = 1;
+	mac_copy(a->mac, owner->mac);
+	a->nd.checksum = 0;
+	a->nd.checksum = ~csum_fold64((__u64)bpf_csum_diff(NULL, 0, (__be32 *)&a->ip.saddr, sizeof(*a) - 8, 0) +
+				      bpf_htonl(sizeof(*a) - sizeof(a->ip)) + bpf_htonl(IPPROTO_ICMPV6));
+	bpf_redirect(skb->ifindex, 0);
+	return ANSWER_ND;
+}
+
+static __always_inline enum reason nd_solicitation(struct __sk_buff *skb, const struct endpoint_entry *ep,
+						   const struct network_entry *net)
+{
+	struct nd_message *nd = nd_at(skb);
+	struct neighbour_entry *owner;
+
+	if (!nd)
+		return DROP_ND_MALFORMED;
+	if (endpoint_has_addr6(ep, nd->target))
+		return DROP_ND_OWN;
+	owner = neighbour6_lookup(ep->network, nd->target);
+	if (!owner)
+		return DROP_ND_TARGET;
+	return nd_reply(skb, owner, owner->ifindex == net->bridge);
+}
+
+/*
+ * Every message of neighbour discovery of an endpoint ends here, but for what it tells the host. Routes are configured: who asks for a
+ * router gets no answer, and who says that it is one is not heard.
+ */
+static __always_inline enum reason nd_handle(struct __sk_buff *skb, const struct ipv6 *ip, __u8 type,
+					     const struct endpoint_entry *ep, const struct network_entry *net)
+{
+	struct nd_message *nd;
+	struct ethhdr *eth;
+	enum reason reason;
+
+	if (type != ICMPV6_NEIGHBOUR_SOLICITATION && type != ICMPV6_NEIGHBOUR_ADVERTISEMENT)
+		return DROP_ND_ROUTER;
+	reason = nd_judge(skb, ip, ep);
+	if (reason)
+		return reason;
+	if (type == ICMPV6_NEIGHBOUR_SOLICITATION)
+		return nd_solicitation(skb, ep, net);
+	nd = nd_at(skb);
+	eth = pkt_at(skb, 0, sizeof(*eth));
+	if (!nd || !eth)
+		return DROP_ND_MALFORMED;
+	if (!endpoint_has_addr6(ep, nd->target))
+		return DROP_ND_TARGET;
+	return mac_equal(eth->h_dest, net->gateway_mac) ? PASS_HOST : DROP_ND_ADVERTISEMENT;
+}
+
+#endif
