@@ -24,13 +24,15 @@ const (
 type Subnet struct {
 	// Bridge of the network, shown in the rule's comment.
 	Bridge string
-	// Prefix is IPv4.
+	// Prefix is of the table's family.
 	Prefix netip.Prefix
 }
 
-// Table is the nftables table "flyover" of family ip, in the network namespace of the calling thread: one rule for each subnet
+// Table is the nftables table "flyover" of family ip or ip6, in the network namespace of the calling thread: one rule for each subnet
 // and uplink. It is a reconcile.Resource.
 type Table struct {
+	// IPv6 is the family ip6.
+	IPv6    bool
 	Subnets []Subnet
 	// Uplinks are the names of the interfaces that lead outside.
 	Uplinks []string
@@ -44,8 +46,13 @@ func (Table) Lingers() {}
 // Kind returns "masquerade".
 func (Table) Kind() string { return "masquerade" }
 
-// ID is the name of the table.
-func (Table) ID() string { return tableName }
+// ID is the name of the table, that of IPv6 with its family: "flyover", "ip6 flyover".
+func (t Table) ID() string {
+	if t.IPv6 {
+		return "ip6 " + tableName
+	}
+	return tableName
+}
 
 // Observe implements reconcile.Resource. A table is recognised as ours by the comments of its rules.
 func (t Table) Observe(owned bool) (reconcile.Observation, error) {
@@ -53,12 +60,12 @@ func (t Table) Observe(owned bool) (reconcile.Observation, error) {
 	if err != nil {
 		return reconcile.Observation{}, fmt.Errorf("observe masquerade: %w", explain(err))
 	}
-	have, err := read(conn)
+	have, err := t.read(conn)
 	if err != nil || have == nil {
 		return reconcile.Observation{}, wrap("observe masquerade", err)
 	}
 	if !owned && !have.tagged() {
-		detail := fmt.Sprintf("nftables table ip %s exists, not made by flyover", tableName)
+		detail := fmt.Sprintf("nftables table %s %s exists, not made by flyover", t.version().name, tableName)
 		return reconcile.Observation{Status: reconcile.Foreign, Detail: detail}, nil
 	}
 	if detail := t.compare(have); detail != "" {
@@ -77,10 +84,10 @@ func (t Table) Apply() error {
 	if err != nil {
 		return wrap("create masquerade", err)
 	}
-	conn.AddTable(table()) // so that there is one to delete
-	conn.DelTable(table())
-	conn.AddTable(table())
-	conn.AddChain(chain())
+	conn.AddTable(t.table()) // so that there is one to delete
+	conn.DelTable(t.table())
+	conn.AddTable(t.table())
+	conn.AddChain(t.chain())
 	for _, rule := range rules {
 		conn.AddRule(rule)
 	}
@@ -93,25 +100,41 @@ func (t Table) Remove() error {
 	if err != nil {
 		return wrap("remove masquerade", err)
 	}
-	have, err := read(conn)
+	have, err := t.read(conn)
 	if err != nil || have == nil || (!have.tagged() && len(have.rules) > 0) {
 		return wrap("remove masquerade", err)
 	}
-	conn.DelTable(table())
+	conn.DelTable(t.table())
 	if err := conn.Flush(); !errors.Is(err, unix.ENOENT) {
 		return wrap("remove masquerade", err)
 	}
 	return nil
 }
 
-func table() *nftables.Table {
-	return &nftables.Table{Name: tableName, Family: nftables.TableFamilyIPv4}
+// version is what differs between the versions of IP.
+type version struct {
+	family nftables.TableFamily
+	// name of the family in nft's language.
+	name string
+	// source is where the source address is in the header.
+	source uint32
 }
 
-func chain() *nftables.Chain {
+func (t Table) version() version {
+	if t.IPv6 {
+		return version{family: nftables.TableFamilyIPv6, name: "ip6", source: 8}
+	}
+	return version{family: nftables.TableFamilyIPv4, name: "ip", source: 12}
+}
+
+func (t Table) table() *nftables.Table {
+	return &nftables.Table{Name: tableName, Family: t.version().family}
+}
+
+func (t Table) chain() *nftables.Chain {
 	return &nftables.Chain{
 		Name:     chainName,
-		Table:    table(),
+		Table:    t.table(),
 		Type:     nftables.ChainTypeNAT,
 		Hooknum:  nftables.ChainHookPostrouting,
 		Priority: nftables.ChainPriorityNATSource,

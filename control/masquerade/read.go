@@ -24,15 +24,16 @@ type found struct {
 func (f *found) tagged() bool { return slices.ContainsFunc(f.rules, tagged) }
 
 // read returns what the kernel has, nil when there is no such table.
-func read(conn *nftables.Conn) (*found, error) {
-	tables, err := conn.ListTablesOfFamily(nftables.TableFamilyIPv4)
+func (t Table) read(conn *nftables.Conn) (*found, error) {
+	family := t.version().family
+	tables, err := conn.ListTablesOfFamily(family)
 	if err != nil {
 		return nil, fmt.Errorf("list nftables tables: %w", err)
 	}
 	if !slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == tableName }) {
 		return nil, nil
 	}
-	chains, err := conn.ListChainsOfTableFamily(nftables.TableFamilyIPv4)
+	chains, err := conn.ListChainsOfTableFamily(family)
 	if err != nil {
 		return nil, fmt.Errorf("list nftables chains: %w", err)
 	}
@@ -41,7 +42,7 @@ func read(conn *nftables.Conn) (*found, error) {
 		if c.Table.Name != tableName {
 			continue
 		}
-		rules, err := conn.GetRules(table(), c)
+		rules, err := conn.GetRules(t.table(), c)
 		if err != nil && !errors.Is(err, unix.ENOENT) {
 			return nil, fmt.Errorf("list rules of nftables chain %s: %w", c.Name, err)
 		}
@@ -57,7 +58,7 @@ func (t Table) compare(have *found) string {
 	if err != nil {
 		return err.Error()
 	}
-	if len(have.chains) != 1 || !sameChain(have.chains[0]) {
+	if len(have.chains) != 1 || !t.sameChain(have.chains[0]) {
 		return "chain " + chainName + " changed"
 	}
 	if len(have.rules) != len(want) {
@@ -71,8 +72,8 @@ func (t Table) compare(have *found) string {
 	return ""
 }
 
-func sameChain(have *nftables.Chain) bool {
-	want := chain()
+func (t Table) sameChain(have *nftables.Chain) bool {
+	want := t.chain()
 	return have.Name == want.Name && have.Type == want.Type &&
 		have.Hooknum != nil && *have.Hooknum == *want.Hooknum &&
 		have.Priority != nil && *have.Priority == *want.Priority &&

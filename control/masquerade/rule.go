@@ -16,38 +16,36 @@ import (
 // ownerTag starts the comment of each of our rules: "flyover br1".
 const ownerTag = "flyover"
 
-// offsetSource is where the source address is in an IPv4 header.
-const offsetSource = 12
-
 // rules returns the wanted rules in a fixed order.
 func (t Table) rules() ([]*nftables.Rule, error) {
 	var rules []*nftables.Rule
 	for _, s := range t.Subnets {
-		if !s.Prefix.Addr().Is4() {
-			return nil, fmt.Errorf("create masquerade: %s is not an IPv4 subnet", s.Prefix)
+		if s.Prefix.Addr().Is6() != t.IPv6 {
+			return nil, fmt.Errorf("create masquerade: %s is not a subnet of family %s", s.Prefix, t.version().name)
 		}
 		for _, uplink := range t.Uplinks {
-			rules = append(rules, rule(s, uplink))
+			rules = append(rules, t.rule(s, uplink))
 		}
 	}
 	return rules, nil
 }
 
-// rule is `ip saddr SUBNET oifname UPLINK masquerade comment "flyover BRIDGE"`.
-func rule(s Subnet, uplink string) *nftables.Rule {
-	source := s.Prefix.Masked().Addr().As4()
+// rule is `FAMILY saddr SUBNET oifname UPLINK masquerade comment "flyover BRIDGE"`.
+func (t Table) rule(s Subnet, uplink string) *nftables.Rule {
+	source := s.Prefix.Masked().Addr().AsSlice()
+	length := uint32(len(source))
 	var name [unix.IFNAMSIZ]byte
 	copy(name[:], uplink)
 	return &nftables.Rule{
-		Table: table(),
-		Chain: chain(),
+		Table: t.table(),
+		Chain: t.chain(),
 		Exprs: []expr.Any{
-			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offsetSource, Len: 4},
+			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: t.version().source, Len: length},
 			&expr.Bitwise{
-				SourceRegister: 1, DestRegister: 1, Len: 4,
-				Mask: net.CIDRMask(s.Prefix.Bits(), 32), Xor: make([]byte, 4),
+				SourceRegister: 1, DestRegister: 1, Len: length,
+				Mask: net.CIDRMask(s.Prefix.Bits(), s.Prefix.Addr().BitLen()), Xor: make([]byte, length),
 			},
-			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: source[:]},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: source},
 			&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
 			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: name[:]},
 			&expr.Masq{},
