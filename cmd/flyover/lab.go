@@ -26,8 +26,9 @@ func newLab() *cobra.Command {
 		Use:   "lab",
 		Short: "Try things in a throw-away host",
 		Long: `A lab is a throw-away host in private namespaces, with an uplink to a simulated outside: the host has
-203.0.113.2/24 on eth0, namespace "outside" has 203.0.113.1/24. The network is up in it. When the
-command ends, everything is gone; the real host is never touched.`,
+203.0.113.2/24 and 2001:db8:ffff::2/64 on eth0, namespace "outside" has 203.0.113.1/24 and
+2001:db8:ffff::1/64. The network is up in it. When the command ends, everything is gone; the real
+host is never touched.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}

@@ -20,16 +20,19 @@ const (
 	Hostname = "flyover-lab"
 	// Uplink is the lab host's interface to the outside.
 	Uplink = "eth0"
-	// UplinkAddress is the lab host's address on Uplink, and the only one that the outside can reach.
-	UplinkAddress = "203.0.113.2"
+	// UplinkAddress and UplinkAddress6 are the lab host's addresses on Uplink, and the only ones that the outside can reach.
+	UplinkAddress  = "203.0.113.2"
+	UplinkAddress6 = "2001:db8:ffff::2"
 	// OutsideNamespace is the named network namespace at the other end of the uplink.
 	OutsideNamespace = "outside"
 	// OutsideInterface is the interface in OutsideNamespace that leads to the lab host.
 	OutsideInterface = "eth0"
-	// OutsideAddress is the outside's address, and the lab host's default gateway.
-	OutsideAddress = "203.0.113.1"
-	// UplinkPrefixLen is the prefix length of both uplink addresses.
-	UplinkPrefixLen = 24
+	// OutsideAddress and OutsideAddress6 are the outside's addresses, and the lab host's default gateways.
+	OutsideAddress  = "203.0.113.1"
+	OutsideAddress6 = "2001:db8:ffff::1"
+	// UplinkPrefixLen and UplinkPrefixLen6 are the prefix lengths of the addresses at both ends.
+	UplinkPrefixLen  = 24
+	UplinkPrefixLen6 = 64
 	// MarkerEnv is set to 1 in the environment of the lab's command, for prompts and scripts.
 	MarkerEnv = "FLYOVER_LAB"
 )

@@ -17,7 +17,7 @@ import (
 const carrierTimeout = 10 * time.Second
 
 // connectOutside makes the outside and the uplink to it. The outside has no default route, so it cannot answer anything
-// that leaves the lab host with another source than UplinkAddress.
+// that leaves the lab host with another source than UplinkAddress and UplinkAddress6.
 func connectOutside() error {
 	if err := resetSysctls(); err != nil {
 		return err
@@ -78,7 +78,7 @@ func configureOutside(outside netns.NsHandle) error {
 		return err
 	}
 	defer handle.Close()
-	return configureLinks(handle, OutsideInterface, OutsideAddress)
+	return configureLinks(handle, OutsideInterface, present(OutsideAddress, OutsideAddress6))
 }
 
 func configureHost() error {
@@ -87,13 +87,23 @@ func configureHost() error {
 		return err
 	}
 	defer handle.Close()
-	if err := configureLinks(handle, Uplink, UplinkAddress); err != nil {
+	if err := configureLinks(handle, Uplink, present(UplinkAddress, UplinkAddress6)); err != nil {
 		return err
 	}
-	if err := handle.RouteAdd(&netlink.Route{Gw: net.ParseIP(OutsideAddress)}); err != nil {
-		return err
+	for _, gateway := range present(OutsideAddress, OutsideAddress6) {
+		if err := handle.RouteAdd(&netlink.Route{Gw: net.ParseIP(gateway)}); err != nil {
+			return err
+		}
 	}
 	return waitRunning(handle, Uplink)
+}
+
+// present are those of an IPv4 and an IPv6 address that the kernel can have.
+func present(ipv4, ipv6 string) []string {
+	if !hasIPv6() {
+		return []string{ipv4}
+	}
+	return []string{ipv4, ipv6}
 }
 
 // waitRunning waits for the kernel's worker that turns a carrier into the operational state, so that what looks at the uplink
@@ -114,7 +124,7 @@ func waitRunning(handle *netlink.Handle, name string) error {
 }
 
 // configureLinks brings the loopback and one addressed interface up.
-func configureLinks(handle *netlink.Handle, name, address string) error {
+func configureLinks(handle *netlink.Handle, name string, addresses []string) error {
 	loopback, err := handle.LinkByName("lo")
 	if err != nil {
 		return err
@@ -123,12 +133,22 @@ func configureLinks(handle *netlink.Handle, name, address string) error {
 	if err != nil {
 		return err
 	}
-	network := &net.IPNet{IP: net.ParseIP(address).To4(), Mask: net.CIDRMask(UplinkPrefixLen, 32)}
-	if err := handle.AddrAdd(link, &netlink.Addr{IPNet: network}); err != nil {
-		return err
+	for _, address := range addresses {
+		if err := handle.AddrAdd(link, interfaceAddress(address)); err != nil {
+			return err
+		}
 	}
 	if err := handle.LinkSetUp(loopback); err != nil {
 		return err
 	}
 	return handle.LinkSetUp(link)
+}
+
+// interfaceAddress does without IPv6's duplicate address detection, which takes a second.
+func interfaceAddress(address string) *netlink.Addr {
+	ip := net.ParseIP(address)
+	if ipv4 := ip.To4(); ipv4 != nil {
+		return &netlink.Addr{IPNet: &net.IPNet{IP: ipv4, Mask: net.CIDRMask(UplinkPrefixLen, 32)}}
+	}
+	return &netlink.Addr{IPNet: &net.IPNet{IP: ip, Mask: net.CIDRMask(UplinkPrefixLen6, 128)}, Flags: unix.IFA_F_NODAD}
 }
