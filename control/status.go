@@ -34,8 +34,10 @@ type Status struct {
 type NetworkStatus struct {
 	Name     string `json:"name"`
 	Datapath string `json:"datapath"`
-	// Gateway with the length of its subnet.
-	Gateway   string           `json:"gateway"`
+	// Gateway with the length of its subnet; the first of Gateways.
+	Gateway string `json:"gateway"`
+	// Gateways, one of each address family, IPv4 first.
+	Gateways  []string         `json:"gateways"`
 	MTU       int              `json:"mtu"`
 	Endpoints []EndpointStatus `json:"endpoints"`
 }
@@ -45,8 +47,11 @@ type EndpointStatus struct {
 	Namespace     string `json:"namespace"`
 	Interface     string `json:"interface"`
 	HostInterface string `json:"host_interface"`
-	Address       string `json:"address"`
-	MAC           string `json:"mac"`
+	// Address with the length of its subnet; the first of Addresses.
+	Address string `json:"address"`
+	// Addresses, one of each address family, IPv4 first.
+	Addresses []string `json:"addresses"`
+	MAC       string   `json:"mac"`
 	// Traffic is null with the kernel datapath.
 	Traffic *loader.Traffic `json:"traffic"`
 }
@@ -101,13 +106,15 @@ func describe(owned []reconcile.Resource, nets []NetworkStatus, uplinks []Uplink
 	for _, r := range owned {
 		switch r := r.(type) {
 		case topology.Bridge:
-			nets = append(nets, NetworkStatus{Name: r.Name, Datapath: "kernel", MTU: r.MTU, Endpoints: []EndpointStatus{}})
+			nets = append(nets, NetworkStatus{
+				Name: r.Name, Datapath: "kernel", Gateways: []string{}, MTU: r.MTU, Endpoints: []EndpointStatus{},
+			})
 		case *datapath.Network:
 			network(nets, r.Name).Datapath = "ebpf"
 		case topology.Veth:
 			n := network(nets, r.Bridge)
 			n.Endpoints = append(n.Endpoints, EndpointStatus{
-				Namespace: r.Namespace, Interface: r.Interface, HostInterface: r.Host, MAC: r.MAC.String(),
+				Namespace: r.Namespace, Interface: r.Interface, HostInterface: r.Host, Addresses: []string{}, MAC: r.MAC.String(),
 			})
 		case topology.Address:
 			describeAddress(nets, r)
@@ -125,14 +132,17 @@ func describe(owned []reconcile.Resource, nets []NetworkStatus, uplinks []Uplink
 
 func describeAddress(nets []NetworkStatus, a topology.Address) {
 	if a.Namespace == "" {
-		network(nets, a.Device).Gateway = a.Prefix.String()
+		n := network(nets, a.Device)
+		n.Gateways = append(n.Gateways, a.Prefix.String())
+		n.Gateway = n.Gateways[0]
 		return
 	}
 	for i := range nets {
 		for j := range nets[i].Endpoints {
 			e := &nets[i].Endpoints[j]
 			if e.Namespace == a.Namespace && e.Interface == a.Device {
-				e.Address = a.Prefix.String()
+				e.Addresses = append(e.Addresses, a.Prefix.String())
+				e.Address = e.Addresses[0]
 			}
 		}
 	}

@@ -33,6 +33,9 @@ func look(cfg *config.Config, hook, version string) (surroundings, error) {
 	if err := apart(cfg, uplinks); err != nil {
 		return in, err
 	}
+	if err := in.lookAtIPv6(cfg); err != nil {
+		return in, err
+	}
 	if !ebpf {
 		return in, nil
 	}
@@ -51,6 +54,23 @@ func look(cfg *config.Config, hook, version string) (surroundings, error) {
 	return in, err
 }
 
+// lookAtIPv6 looks for what networks with IPv6 depend on.
+func (in *surroundings) lookAtIPv6(cfg *config.Config) (err error) {
+	i := slices.IndexFunc(cfg.Networks, config.Network.IPv6)
+	if i < 0 {
+		return nil
+	}
+	if !topology.HasIPv6() {
+		return fmt.Errorf("make network %s: it has an IPv6 subnet, and this kernel no IPv6: boot it without ipv6.disable=1, "+
+			"or remove the subnet", cfg.Networks[i].Name)
+	}
+	in.singly6 = topology.ForcesForwarding6()
+	if !in.singly6 {
+		in.listeners, err = topology.Listeners()
+	}
+	return err
+}
+
 // needsPorts tells whether the network's outside ports are for `up` to choose.
 func needsPorts(n config.Network) bool {
 	return n.Datapath == config.EBPF && n.Masquerade && n.Translation.Ports == (config.PortRange{})
@@ -65,9 +85,11 @@ func apart(cfg *config.Config, uplinks []topology.Uplink) error {
 		}
 		for _, addr := range addrs {
 			for _, net := range cfg.Networks {
-				if net.Subnets[0].Overlaps(addr.Masked()) {
-					return fmt.Errorf("use uplink %s: its address %s and network %s (%s) overlap: give the network another subnet",
-						up.Name, addr, net.Name, net.Subnets[0])
+				for _, subnet := range net.Subnets {
+					if subnet.Overlaps(addr.Masked()) {
+						return fmt.Errorf("use uplink %s: its address %s and network %s (%s) overlap: give the network another subnet",
+							up.Name, addr, net.Name, subnet)
+					}
 				}
 			}
 		}
@@ -75,30 +97,56 @@ func apart(cfg *config.Config, uplinks []topology.Uplink) error {
 	return nil
 }
 
-// findUplinks returns the configured uplinks, or those of the default routes. The datapath needs to know more of them than their
-// names, which the kernel's masquerade is content with.
+// findUplinks returns the configured uplinks, or those of the default routes of the networks' families. The datapath needs to know
+// more of them than their names, which the kernel's masquerade is content with.
 func findUplinks(cfg *config.Config, ebpf bool) ([]topology.Uplink, error) {
-	names := cfg.Uplinks
-	if len(names) == 0 {
-		var err error
-		if names, err = topology.DefaultRouteInterfaces(); err != nil {
-			return nil, err
-		}
+	names, names6, err := uplinkNames(cfg)
+	if err != nil {
+		return nil, err
 	}
+	find := findInterface
+	if ebpf {
+		find = topology.FindUplink
+	}
+	needs4 := slices.ContainsFunc(networksOf(cfg, config.EBPF), config.Network.IPv4)
 	var uplinks []topology.Uplink
 	var errs []error
-	for _, name := range names {
-		up := topology.Uplink{Name: name}
-		var err error
-		if ebpf {
-			up, err = topology.FindUplink(name)
-		} else if _, lookup := net.InterfaceByName(name); lookup != nil {
-			err = fmt.Errorf("look up uplink %s: %w", name, lookup)
+	for i, name := range slices.Concat(names, names6) {
+		up, err := find(name)
+		if err == nil && needs4 && i < len(names) && !up.Address.IsValid() {
+			err = fmt.Errorf("find address of uplink %s: no global IPv4 address", name)
 		}
 		uplinks = append(uplinks, up)
 		errs = append(errs, err)
 	}
 	return uplinks, errors.Join(errs...)
+}
+
+// findInterface is topology.FindUplink for whom the name is enough.
+func findInterface(name string) (topology.Uplink, error) {
+	if _, err := net.InterfaceByName(name); err != nil {
+		return topology.Uplink{}, fmt.Errorf("look up uplink %s: %w", name, err)
+	}
+	return topology.Uplink{Name: name}, nil
+}
+
+// uplinkNames are the uplinks' names, and apart from them those of interfaces that lead outside for IPv6 alone.
+func uplinkNames(cfg *config.Config) (names, names6 []string, err error) {
+	if len(cfg.Uplinks) > 0 {
+		return cfg.Uplinks, nil, nil
+	}
+	if slices.ContainsFunc(cfg.Networks, config.Network.IPv4) {
+		if names, err = topology.DefaultRouteInterfaces(false); err != nil {
+			return nil, nil, err
+		}
+	}
+	if slices.ContainsFunc(cfg.Networks, config.Network.IPv6) {
+		if names6, err = topology.DefaultRouteInterfaces(true); err != nil {
+			return nil, nil, err
+		}
+	}
+	names6 = slices.DeleteFunc(names6, func(name string) bool { return slices.Contains(names, name) })
+	return names, names6, nil
 }
 
 // localPorts are the ports that the kernel gives to the host's own sockets.

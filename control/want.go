@@ -17,8 +17,12 @@ import (
 // surroundings are what the wanted state depends on besides the configuration.
 type surroundings struct {
 	uplinks []topology.Uplink
-	hook    loader.Hook
-	build   string
+	// singly6 says that the kernel can forward IPv6 of single interfaces. If not, listeners are those that router advertisements
+	// configure.
+	singly6   bool
+	listeners []string
+	hook      loader.Hook
+	build     string
 	// ports are the outside ports of networks that name none: none that the kernel gives to the host's own sockets.
 	ports config.PortRange
 	// local are the ports that the kernel gives to the host's own sockets.
@@ -44,17 +48,20 @@ func want(cfg *config.Config, in surroundings, n *numbers) []reconcile.Resource 
 	}
 	w = append(w, wantMasquerade(cfg, in)...)
 	w = append(w, wantForwarding(cfg, in)...)
-	defaults := map[string]bool{}
+	made := map[string]bool{}
+	once := func(r reconcile.Resource) {
+		if name := reconcile.Name(r); !made[name] {
+			made[name] = true
+			w = append(w, r)
+		}
+	}
 	for _, net := range cfg.Networks {
 		for _, ep := range net.Endpoints {
-			if !defaults[ep.Namespace] {
-				w = append(w, topology.Namespace{Name: ep.Namespace})
-			}
+			once(topology.Namespace{Name: ep.Namespace})
 			w = append(w, wantEndpoint(net, ep, in, n)...)
-			if !defaults[ep.Namespace] { // the namespace's first endpoint leads outside
-				w = append(w, topology.Route{Namespace: ep.Namespace, Gateway: net.Gateway, Device: ep.Interface})
+			for _, gateway := range net.Gateways { // the namespace's first endpoint of the family leads outside
+				once(topology.Route{Namespace: ep.Namespace, Gateway: gateway, Device: ep.Interface})
 			}
-			defaults[ep.Namespace] = true
 		}
 	}
 	return w
@@ -71,11 +78,22 @@ func networksOf(cfg *config.Config, d config.Datapath) []config.Network {
 }
 
 func wantBridge(net config.Network) []reconcile.Resource {
-	gateway := netip.PrefixFrom(net.Gateway, net.Subnets[0].Bits())
-	return []reconcile.Resource{
+	w := []reconcile.Resource{
 		topology.Bridge{Name: net.Name, MTU: net.MTU, MAC: topology.MAC(net.GatewayMAC()), Network: net.Name},
-		topology.Address{Device: net.Name, Prefix: gateway},
 	}
+	return append(w, wantAddresses(net, "", net.Name, net.Gateways)...)
+}
+
+// wantAddresses are the addresses of one of the network's devices, and before them that it takes no others.
+func wantAddresses(net config.Network, namespace, device string, addrs []netip.Addr) []reconcile.Resource {
+	var w []reconcile.Resource
+	if net.IPv6() {
+		w = append(w, topology.Static6{Namespace: namespace, Device: device})
+	}
+	for _, addr := range addrs {
+		w = append(w, topology.Address{Namespace: namespace, Device: device, Prefix: net.InSubnet(addr)})
+	}
+	return w
 }
 
 func wantNetwork(net config.Network, in surroundings, n *numbers) reconcile.Resource {
@@ -84,7 +102,7 @@ func wantNetwork(net config.Network, in surroundings, n *numbers) reconcile.Reso
 		Number:     n.network(net.Name),
 		Name:       net.Name,
 		Subnet:     net.Subnets[0],
-		Gateway:    net.Gateway,
+		Gateway:    net.Gateways[0],
 		GatewayMAC: topology.MAC(net.GatewayMAC()),
 		MTU:        net.MTU,
 		Masquerade: net.Masquerade,
@@ -111,6 +129,9 @@ func portsOf(net config.Network, in surroundings) config.PortRange {
 func wantUplinks(nets []config.Network, in surroundings) []reconcile.Resource {
 	var w []reconcile.Resource
 	for _, up := range in.uplinks {
+		if !up.Address.IsValid() { // leads outside for IPv6 alone, of which the programs know nothing
+			continue
+		}
 		w = append(w,
 			wantUplink(up, nets, in),
 			&datapath.Attachment{Device: up.Name, Point: loader.ToUplink, Hook: in.hook, Build: in.build},
@@ -139,42 +160,71 @@ func wantUplink(up topology.Uplink, nets []config.Network, in surroundings) *dat
 }
 
 func wantMasquerade(cfg *config.Config, in surroundings) []reconcile.Resource {
-	var t masquerade.Table
-	for _, net := range networksOf(cfg, config.Kernel) {
-		if net.Masquerade {
-			t.Subnets = append(t.Subnets, masquerade.Subnet{Bridge: net.Name, Prefix: net.Subnets[0]})
-		}
-	}
+	var uplinks []string
 	for _, up := range in.uplinks {
-		t.Uplinks = append(t.Uplinks, up.Name)
+		uplinks = append(uplinks, up.Name)
 	}
-	if len(t.Subnets) == 0 || len(t.Uplinks) == 0 {
-		return nil
-	}
-	return []reconcile.Resource{t}
-}
-
-// wantForwarding lets the host route between these interfaces, and no others.
-func wantForwarding(cfg *config.Config, in surroundings) []reconcile.Resource {
 	var w []reconcile.Resource
-	forward := func(device string) {
-		w = append(w, &topology.Sysctl{Key: fmt.Sprintf("net/ipv4/conf/%s/forwarding", device), Value: "1"})
-	}
-	for _, net := range cfg.Networks {
-		forward(net.Name)
-	}
-	for _, up := range in.uplinks {
-		forward(up.Name)
+	for _, ipv6 := range []bool{false, true} {
+		t := masquerade.Table{IPv6: ipv6, Uplinks: uplinks}
+		for _, net := range networksOf(cfg, config.Kernel) {
+			for _, subnet := range net.Subnets {
+				if net.Masquerade && subnet.Addr().Is6() == ipv6 {
+					t.Subnets = append(t.Subnets, masquerade.Subnet{Bridge: net.Name, Prefix: subnet})
+				}
+			}
+		}
+		if len(t.Subnets) > 0 && len(uplinks) > 0 {
+			w = append(w, t)
+		}
 	}
 	return w
 }
 
+// wantForwarding lets the host route between these interfaces, and no others if the kernel can do so.
+func wantForwarding(cfg *config.Config, in surroundings) []reconcile.Resource {
+	var w []reconcile.Resource
+	set := func(key, value string, devices []string) {
+		for _, device := range devices {
+			w = append(w, &topology.Sysctl{Key: fmt.Sprintf(key, device), Value: value})
+		}
+	}
+	set("net/ipv4/conf/%s/forwarding", "1", forwarders(cfg, in, config.Network.IPv4))
+	devices := forwarders(cfg, in, config.Network.IPv6)
+	if in.singly6 || len(devices) == 0 {
+		set("net/ipv6/conf/%s/force_forwarding", "1", devices)
+		return w
+	}
+	// A host that forwards stops listening to the routers that gave it addresses and routes, unless it is told to go on.
+	set("net/ipv6/conf/%s/accept_ra", "2", in.listeners)
+	return append(w, &topology.Forwarding6{})
+}
+
+// forwarders are the bridges of networks that have the family, and the uplinks if there are any.
+func forwarders(cfg *config.Config, in surroundings, has func(config.Network) bool) []string {
+	var devices []string
+	for _, net := range cfg.Networks {
+		if has(net) {
+			devices = append(devices, net.Name)
+		}
+	}
+	if len(devices) == 0 {
+		return nil
+	}
+	for _, up := range in.uplinks {
+		devices = append(devices, up.Name)
+	}
+	return devices
+}
+
 func wantEndpoint(net config.Network, ep config.Endpoint, in surroundings, n *numbers) []reconcile.Resource {
-	mac, addr := topology.MAC(ep.MAC), ep.Addresses[0]
+	mac := topology.MAC(ep.MAC)
 	w := []reconcile.Resource{
 		topology.Veth{Host: ep.HostInterface, Namespace: ep.Namespace, Interface: ep.Interface, MAC: mac, MTU: net.MTU, Bridge: net.Name},
 		topology.FDB{Device: ep.HostInterface, MAC: mac},
-		topology.Neighbour{Device: net.Name, Address: addr, MAC: mac},
+	}
+	for _, addr := range ep.Addresses {
+		w = append(w, topology.Neighbour{Device: net.Name, Address: addr, MAC: mac})
 	}
 	if net.Datapath == config.EBPF {
 		w = append(w,
@@ -182,16 +232,14 @@ func wantEndpoint(net config.Network, ep config.Endpoint, in surroundings, n *nu
 				Number:  n.endpoint(ep.HostInterface),
 				Network: n.network(net.Name),
 				Device:  ep.HostInterface,
-				Address: addr,
+				Address: ep.Addresses[0],
 				MAC:     mac,
 				Limits:  wantLimits(net),
 			},
 			&datapath.Attachment{Device: ep.HostInterface, Point: loader.FromEndpoint, Hook: in.hook, Build: in.build},
 		)
 	}
-	return append(w, topology.Address{
-		Namespace: ep.Namespace, Device: ep.Interface, Prefix: netip.PrefixFrom(addr, net.Subnets[0].Bits()),
-	})
+	return append(w, wantAddresses(net, ep.Namespace, ep.Interface, ep.Addresses)...)
 }
 
 func wantLimits(net config.Network) datapath.Limits {

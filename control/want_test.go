@@ -44,7 +44,7 @@ func parse(t *testing.T, yaml string) *config.Config {
 }
 
 const ebpfObjects = `bpffs /sys/fs/bpf
-programs /sys/fs/bpf/flyover/v2
+programs /sys/fs/bpf/flyover/v3
 bridge br1
 address br1 192.168.15.10/24
 network br1
@@ -84,6 +84,44 @@ address ns1 veth-ns1 192.168.15.1/24
 route ns1 default
 `
 
+const dualObjects = `bridge br1
+static6 br1
+address br1 192.168.15.10/24
+address br1 fd00:15::10/64
+masquerade flyover
+masquerade ip6 flyover
+sysctl net/ipv4/conf/br1/forwarding
+sysctl net/ipv4/conf/eth0/forwarding
+sysctl net/ipv6/conf/br1/force_forwarding
+sysctl net/ipv6/conf/eth0/force_forwarding
+namespace ns1
+veth veth-ns1-br
+fdb veth-ns1-br 02:0d:04:88:74:a5
+neighbour br1 192.168.15.1
+neighbour br1 fd00:15::1
+static6 ns1 veth-ns1
+address ns1 veth-ns1 192.168.15.1/24
+address ns1 veth-ns1 fd00:15::1/64
+route ns1 default
+route ns1 default6
+`
+
+const ipv6Objects = `bridge br1
+static6 br1
+address br1 fd00:15::10/64
+masquerade ip6 flyover
+sysctl net/ipv6/conf/eth0/accept_ra
+sysctl net/ipv6/conf/wlan0/accept_ra
+forwarding6 all
+namespace ns1
+veth veth-ns1-br
+fdb veth-ns1-br 02:40:7b:ca:29:70
+neighbour br1 fd00:15::1
+static6 ns1 veth-ns1
+address ns1 veth-ns1 fd00:15::1/64
+route ns1 default6
+`
+
 func TestWant(t *testing.T) {
 	defaults, err := config.Default()
 	if err != nil {
@@ -93,23 +131,42 @@ func TestWant(t *testing.T) {
   - {name: br1, subnets: [192.168.15.0/24], gateway: 192.168.15.10, datapath: kernel,
      endpoints: [{namespace: ns1, addresses: [192.168.15.1]}]}
 `)
+	dual := parse(t, `networks:
+  - {name: br1, subnets: [192.168.15.0/24, fd00:15::/64], gateway: [192.168.15.10, fd00:15::10], datapath: kernel,
+     endpoints: [{namespace: ns1, addresses: [192.168.15.1, fd00:15::1]}]}
+`)
+	ipv6 := parse(t, `networks:
+  - {name: br1, subnets: [fd00:15::/64], gateway: fd00:15::10, datapath: kernel,
+     endpoints: [{namespace: ns1, addresses: [fd00:15::1]}]}
+`)
+	singly, old := place, place
+	singly.singly6, old.listeners = true, []string{"eth0", "wlan0"}
 	for name, test := range map[string]struct {
 		cfg  *config.Config
+		in   surroundings
 		want string
-	}{"the tutorial's": {defaults, ebpfObjects}, "kernel": {kernel, kernelObjects}} {
+	}{
+		"the tutorial's":      {defaults, place, ebpfObjects},
+		"kernel":              {kernel, place, kernelObjects},
+		"dual stack":          {dual, singly, dualObjects},
+		"IPv6, older kernels": {ipv6, old, ipv6Objects},
+	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, names(want(test.cfg, place, numbersOf(nil)))); diff != "" {
+			if diff := cmp.Diff(test.want, names(want(test.cfg, test.in, numbersOf(nil)))); diff != "" {
 				t.Error(diff)
 			}
 		})
 	}
 }
 
-// A namespace on two networks is made once, and the first network leads outside.
+// A namespace on two networks is made once, and the first network of each family leads outside.
 func TestWantGivesANamespaceOneDefaultRoute(t *testing.T) {
 	cfg := parse(t, `networks:
   - {name: a, subnets: [10.0.1.0/24], gateway: 10.0.1.254, endpoints: [{namespace: ns, interface: eth0, addresses: [10.0.1.1]}]}
-  - {name: b, subnets: [10.0.2.0/24], gateway: 10.0.2.254, endpoints: [{namespace: ns, interface: eth1, addresses: [10.0.2.1]}]}
+  - {name: b, subnets: [10.0.2.0/24, fd00:2::/64], gateway: [10.0.2.254, fd00:2::254], datapath: kernel,
+     endpoints: [{namespace: ns, interface: eth1, addresses: [10.0.2.1, fd00:2::1]}]}
+  - {name: c, subnets: [fd00:3::/64], gateway: fd00:3::254, datapath: kernel,
+     endpoints: [{namespace: ns, interface: eth2, addresses: [fd00:3::1]}]}
 `)
 	var have []reconcile.Resource
 	for _, r := range want(cfg, place, numbersOf(nil)) {
@@ -121,6 +178,7 @@ func TestWantGivesANamespaceOneDefaultRoute(t *testing.T) {
 	expected := []reconcile.Resource{
 		topology.Namespace{Name: "ns"},
 		topology.Route{Namespace: "ns", Gateway: netip.MustParseAddr("10.0.1.254"), Device: "eth0"},
+		topology.Route{Namespace: "ns", Gateway: netip.MustParseAddr("fd00:2::254"), Device: "eth1"},
 	}
 	if diff := cmp.Diff(expected, have, cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
@@ -144,7 +202,8 @@ func TestNumbersStay(t *testing.T) {
 func TestDecodeBringsBackWhatTheStateHolds(t *testing.T) {
 	cfg := parse(t, `networks:
   - {name: a, subnets: [10.0.1.0/24], gateway: 10.0.1.254, endpoints: [{namespace: ns1, addresses: [10.0.1.1]}]}
-  - {name: b, subnets: [10.0.2.0/24], gateway: 10.0.2.254, datapath: kernel, endpoints: [{namespace: ns2, addresses: [10.0.2.1]}]}
+  - {name: b, subnets: [10.0.2.0/24, fd00:2::/64], gateway: [10.0.2.254, fd00:2::254], datapath: kernel,
+     endpoints: [{namespace: ns2, addresses: [10.0.2.1, fd00:2::1]}]}
 `)
 	for _, r := range want(cfg, place, numbersOf(nil)) {
 		data, err := json.Marshal(r)

@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -68,13 +69,13 @@ func outsidePorts(u control.UplinkStatus) string {
 }
 
 func printNetwork(w io.Writer, n control.NetworkStatus) {
-	fmt.Fprintf(w, "network %s\tdatapath %s\tgateway %s\tmtu %d\n", n.Name, n.Datapath, n.Gateway, n.MTU)
+	fmt.Fprintf(w, "network %s\tdatapath %s\tgateway %s\tmtu %d\n", n.Name, n.Datapath, strings.Join(n.Gateways, ","), n.MTU)
 	if len(n.Endpoints) == 0 {
 		return
 	}
 	fmt.Fprint(w, "  NAMESPACE\tINTERFACE\tHOST\tADDRESS\tMAC\tSENT\tRECEIVED\tDROPPED\n")
 	for _, e := range n.Endpoints {
-		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%s", e.Namespace, e.Interface, e.HostInterface, e.Address, e.MAC)
+		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%s", e.Namespace, e.Interface, e.HostInterface, strings.Join(e.Addresses, ","), e.MAC)
 		if e.Traffic == nil {
 			fmt.Fprint(w, "\t-\t-\t-\n")
 			continue

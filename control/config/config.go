@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 )
 
 // Config is a whole configuration, defaults filled in and validated.
@@ -23,11 +24,11 @@ type Config struct {
 type Network struct {
 	// Name is the network's name and its bridge device's.
 	Name string
-	// Subnets of the network, at most one for each address family, no host bits set. IPv4 only for now.
+	// Subnets of the network, at most one for each address family, IPv4 first, no host bits set.
 	Subnets []netip.Prefix
-	// Gateway is the host's address on the network, inside one of Subnets, carried by the bridge device.
-	Gateway netip.Addr
-	// MTU in bytes of the bridge and of both ends of each endpoint. Default 1500, 576 to 65535.
+	// Gateways are the host's addresses on the network, one in each of Subnets and in their order, carried by the bridge device.
+	Gateways []netip.Addr
+	// MTU in bytes of the bridge and of both ends of each endpoint. Default 1500, 576 to 65535; with IPv6 at least 1280.
 	MTU int
 	// Masquerade translates the network's traffic to the outside. Default true.
 	Masquerade bool
@@ -40,6 +41,22 @@ type Network struct {
 	Broadcasts int
 	// Endpoints in the order of the file.
 	Endpoints []Endpoint
+}
+
+// IPv4 tells whether the network has an IPv4 subnet.
+func (n Network) IPv4() bool {
+	return slices.ContainsFunc(n.Subnets, func(s netip.Prefix) bool { return s.Addr().Is4() })
+}
+
+// IPv6 tells whether the network has an IPv6 subnet.
+func (n Network) IPv6() bool {
+	return slices.ContainsFunc(n.Subnets, func(s netip.Prefix) bool { return s.Addr().Is6() })
+}
+
+// InSubnet is one of the network's addresses with the length of its subnet: 192.168.15.10/24.
+func (n Network) InSubnet(addr netip.Addr) netip.Prefix {
+	subnet, _ := subnetFor(addr, n.Subnets)
+	return netip.PrefixFrom(addr, subnet.Bits())
 }
 
 // Translation is how a network is masqueraded.
@@ -107,7 +124,7 @@ type Endpoint struct {
 	Interface string
 	// HostInterface is the name of the host's end. Default Interface + "-br".
 	HostInterface string
-	// Addresses of the endpoint, each inside one of the network's subnets, at most one for each address family.
+	// Addresses of the endpoint, one in each of the network's subnets and in their order.
 	Addresses []netip.Addr
 	// MAC of the interface inside the namespace. Default: made from the network's name and the first address, locally
 	// administered and stable.

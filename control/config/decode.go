@@ -27,7 +27,7 @@ type networkDraft struct {
 	at         position
 	name       located[string]
 	subnets    located[[]located[string]]
-	gateway    located[string]
+	gateway    located[[]located[string]]
 	mtu        located[int]
 	masquerade located[bool]
 	datapath   located[string]
@@ -71,7 +71,7 @@ func (d decoder) network(n ast.Node, index int) networkDraft {
 	d.mapping(n, "network", label, []field{
 		{key: "name", required: true, read: func(n ast.Node) { net.name = d.text(n, "name") }},
 		{key: "subnets", required: true, read: func(n ast.Node) { net.subnets = d.strings(n, "subnets", "subnet") }},
-		{key: "gateway", required: true, read: func(n ast.Node) { net.gateway = d.text(n, "gateway") }},
+		{key: "gateway", required: true, read: func(n ast.Node) { net.gateway = d.stringOrStrings(n, "gateway") }},
 		{key: "mtu", read: func(n ast.Node) { net.mtu = d.integer(n, "mtu", minMTU, maxMTU) }},
 		{key: "masquerade", read: func(n ast.Node) { net.masquerade = d.boolean(n, "masquerade") }},
 		{key: "datapath", read: func(n ast.Node) { net.datapath = d.text(n, "datapath") }},
@@ -118,6 +118,15 @@ func (d decoder) endpoint(n ast.Node, index int) endpointDraft {
 
 func (d decoder) strings(n ast.Node, key, element string) located[[]located[string]] {
 	return list(d, n, key, func(n ast.Node, _ int) located[string] { return d.text(n, element) })
+}
+
+// stringOrStrings reads what is mostly one: a string alone is a list of it.
+func (d decoder) stringOrStrings(n ast.Node, key string) located[[]located[string]] {
+	if n.Type() == ast.SequenceType {
+		return d.strings(n, key, key)
+	}
+	one := d.text(n, key)
+	return located[[]located[string]]{at: one.at, value: []located[string]{one}, ok: one.ok}
 }
 
 func (d decoder) optionalStrings(n ast.Node, key, element string) located[[]located[string]] {

@@ -5,6 +5,7 @@ package config
 import (
 	"net"
 	"net/netip"
+	"slices"
 )
 
 func (v *validator) networkEndpoints(n Network, draft networkDraft, index int) []Endpoint {
@@ -39,7 +40,10 @@ func (v *validator) endpoint(n Network, draft endpointDraft, index int) Endpoint
 	name := v.interfaceName(draft, label)
 	ep.Interface = name.value
 	ep.HostInterface = v.hostInterfaceName(draft, name, label)
-	ep.Addresses = v.endpointAddresses(n, draft.addresses, label)
+	// A refused address makes no default MAC address, which would be refused for the same reason.
+	ep.Addresses = v.addresses(draft.addresses, "address", label, n.Subnets, func(addr netip.Addr, at position) bool {
+		return v.claimAddress(n, addr, label, at)
+	})
 	ep.MAC = v.mac(n, draft, ep.Addresses, label)
 	return ep
 }
@@ -98,43 +102,12 @@ func (v *validator) reportName(name, written located[string], key, label string,
 	v.add(name.at, "default %s %s of %s: %v; set \"%s:\"", key, quote(name.value), label, err, key)
 }
 
-func (v *validator) endpointAddresses(n Network, list located[[]located[string]], label string) []netip.Addr {
-	if list.ok && len(list.value) == 0 {
-		v.add(list.at, "%s has no address; list one IPv4 address", label)
-	}
-	var addrs []netip.Addr
-	count := 0
-	for _, text := range list.value {
-		if !text.ok {
-			continue
-		}
-		addr, err := parseAddress(text.value)
-		switch {
-		case err != nil:
-			v.add(text.at, "address %s of %s: %v", quote(text.value), label, err)
-		case count > 0:
-			v.add(text.at, "%s has more than one IPv4 address; keep one", label)
-		default:
-			count++
-			// A refused address makes no default MAC address, which would be refused for the same reason.
-			if v.claimAddress(n, addr, label, text.at) {
-				addrs = append(addrs, addr)
-			}
-		}
-	}
-	return addrs
-}
-
 func (v *validator) claimAddress(n Network, addr netip.Addr, label string, at position) bool {
-	if problem := outsideHosts(addr, n.Subnets); problem != "" {
-		v.add(at, "address %s of %s %s", addr, label, problem)
-		return false
-	}
-	if addr == n.Gateway {
+	if slices.Contains(n.Gateways, addr) {
 		v.add(at, "address %s of %s is the network's gateway; choose another address", addr, label)
 		return false
 	}
-	earlier, taken := v.addresses.take(addr.String(), claim{label, at.line})
+	earlier, taken := v.hosts.take(addr.String(), claim{label, at.line})
 	if taken {
 		v.add(at, "address %s of %s is already the address of %s at line %d; choose another address",
 			addr, label, earlier.owner, earlier.line)

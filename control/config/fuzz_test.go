@@ -18,6 +18,8 @@ func FuzzParse(f *testing.F) {
 		"networks:\n  - name: &a *a\n", "<<: *a\n", "a: |\n  b\n", "uplinks: !!x {}\n", "%YAML 1.2\n", "- - - a\n", "mtu: 0x10\n",
 		"networks: [{name: a, subnets: ['fe80::1%eth0/64'], gateway: 1.2.3.4/x, mtu: -1, masquerade: yes, datapath: x,\n" +
 			"  endpoints: [{namespace: '', interface: lo, host_interface: a, addresses: [1.2.3.4], mac: '0'}]}]\n",
+		"networks: [{name: a, subnets: [fd00:15::/64, 10.0.0.0/8], gateway: [fd00:15::1, 10.0.0.1], datapath: kernel,\n" +
+			"  endpoints: [{namespace: b, addresses: [10.0.0.2, fd00:15::2]}]}]\n",
 	} {
 		f.Add([]byte(seed))
 	}

@@ -4,12 +4,15 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -29,7 +32,7 @@ func TestDefaultIsTheTutorialsNetwork(t *testing.T) {
 	want := &Config{Networks: []Network{{
 		Name:       "br1",
 		Subnets:    []netip.Prefix{netip.MustParsePrefix("192.168.15.0/24")},
-		Gateway:    netip.MustParseAddr("192.168.15.10"),
+		Gateways:   []netip.Addr{netip.MustParseAddr("192.168.15.10")},
 		MTU:        1500,
 		Masquerade: true,
 		Datapath:   EBPF,
@@ -124,10 +127,10 @@ networks:
 		t.Fatal(err)
 	}
 	want := &Config{Uplinks: []string{"eth0", "wlan0.7"}, Networks: []Network{{
-		Name: "a", Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/30")}, Gateway: netip.MustParseAddr("10.0.0.1"),
+		Name: "a", Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/30")}, Gateways: []netip.Addr{netip.MustParseAddr("10.0.0.1")},
 		MTU: 1500, Masquerade: true, Datapath: EBPF,
 	}, {
-		Name: "b", Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.4/30")}, Gateway: netip.MustParseAddr("10.0.0.5"),
+		Name: "b", Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.4/30")}, Gateways: []netip.Addr{netip.MustParseAddr("10.0.0.5")},
 		MTU: 9000, Masquerade: false, Datapath: Kernel,
 		Endpoints: []Endpoint{{
 			Namespace: "db 1", Interface: "eth0", HostInterface: "db",
@@ -137,6 +140,49 @@ networks:
 	want.Sessions, want.Networks[0].Translation, want.Networks[0].Broadcasts = 131072, usualTranslation, 1000
 	if diff := cmp.Diff(want, got, compareValues); diff != "" {
 		t.Errorf("Parse (-want +got):\n%s", diff)
+	}
+}
+
+// TestParseFamilies has the families in either order: IPv4 comes first, and makes the default MAC, so that IPv6 can be added to a
+// network without changing what is there.
+func TestParseFamilies(t *testing.T) {
+	const (
+		ipv4, ipv6 = "192.168.15.0/24", "fd00:15::/64"
+		// The first octets of what sha256sum says of "br1/192.168.15.1" and "br1/fd00:15::1".
+		mac4, mac6 = "02:0d:04:88:74:a5", "02:40:7b:ca:29:70"
+	)
+	for _, row := range []struct{ subnets, gateway, addresses, mac string }{
+		{"192.168.15.0/24", "192.168.15.10", "192.168.15.1", mac4},
+		{"192.168.15.0/24", "[192.168.15.10]", "192.168.15.1", mac4},
+		{"fd00:15::/64", "fd00:15::10", "fd00:15::1", mac6},
+		{"192.168.15.0/24, fd00:15::/64", "[192.168.15.10, fd00:15::10]", "192.168.15.1, fd00:15::1", mac4},
+		{"fd00:15::/64, 192.168.15.0/24", "[192.168.15.10, fd00:15::10]", "fd00:15::1, 192.168.15.1", mac4},
+	} {
+		cfg, err := Parse("net.yaml", fmt.Appendf(nil, "networks: [{name: br1, datapath: kernel, subnets: [%s], gateway: %s, "+
+			"endpoints: [{namespace: ns1, addresses: [%s]}]}]", row.subnets, row.gateway, row.addresses))
+		if err != nil {
+			t.Errorf("%v: %v", row, err)
+			continue
+		}
+		n := cfg.Networks[0]
+		want := map[string][]string{
+			ipv4: {ipv4, "192.168.15.10/24", "192.168.15.1/24"}, ipv6: {ipv6, "fd00:15::10/64", "fd00:15::1/64"},
+		}
+		both := []string{ipv4, ipv6}
+		both = slices.DeleteFunc(both, func(s string) bool { return !strings.Contains(row.subnets, s) })
+		if len(n.Subnets) != len(both) || len(n.Gateways) != len(both) || len(n.Endpoints[0].Addresses) != len(both) {
+			t.Errorf("%v: %v, %v, %v", row, n.Subnets, n.Gateways, n.Endpoints[0].Addresses)
+			continue
+		}
+		for i, subnet := range both {
+			got := []string{n.Subnets[i].String(), n.InSubnet(n.Gateways[i]).String(), n.InSubnet(n.Endpoints[0].Addresses[i]).String()}
+			if diff := cmp.Diff(want[subnet], got); diff != "" {
+				t.Errorf("%v: subnet, gateway, endpoint (-want +got):\n%s", row, diff)
+			}
+		}
+		if got := n.Endpoints[0].MAC.String(); got != row.mac || n.IPv6() != strings.Contains(row.subnets, ipv6) {
+			t.Errorf("%v: MAC address %s, IPv6 %v", row, got, n.IPv6())
+		}
 	}
 }
 

@@ -60,14 +60,14 @@ bridges: []
 		{"wrong types", `networks:
   - name: 1
     subnets: 192.168.15.0/24
-    gateway: [192.168.15.10]
+    gateway: {}
     mtu: big
     masquerade: yes
     datapath: true
     endpoints: {}
 `, `net.yaml:2:11: name must be a string, not an integer; put it in quotes
 net.yaml:3:14: subnets must be a list, not a string
-net.yaml:4:14: gateway must be a string, not a list
+net.yaml:4:14: gateway must be a string, not a mapping
 net.yaml:5:10: mtu must be an integer, not a string
 net.yaml:6:17: masquerade must be true or false, not a string
 net.yaml:7:15: datapath must be a string, not a boolean; put it in quotes

@@ -33,7 +33,7 @@ func TestRefusedTranslation(t *testing.T) {
 		{"limits no mapping", network("limits: 5"),
 			"net.yaml:5:13: limits must be a mapping of keys to values, not an integer"},
 		{"exempt malformed", network("exempt: [10.0.0.0, 10.0.0.1/8, 10.0.0.0/8, 10.0.0.0/8]"),
-			`net.yaml:5:14: exempt destination "10.0.0.0" of network br1: not an IPv4 prefix; write it like 10.0.0.0/8` + "\n" +
+			`net.yaml:5:14: exempt destination "10.0.0.0" of network br1: not a prefix; write it like 10.0.0.0/8 or fd00::/8` + "\n" +
 				`net.yaml:5:24: exempt destination "10.0.0.1/8" of network br1: host bits are set; write 10.0.0.0/8` + "\n" +
 				"net.yaml:5:48: exempt destination 10.0.0.0/8 of network br1 is there twice; remove one"},
 		{"no burst", network("limits: {burst: 0}"),

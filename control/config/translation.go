@@ -43,7 +43,7 @@ func (v *validator) translation(n Network, draft networkDraft, label string, ses
 		t.Ports = ports
 	}
 	t.Limits = v.limits(draft.limits.value, sessions)
-	t.Exempt = v.exempt(draft.exempt.value, label)
+	t.Exempt = v.exempt(draft.exempt.value, label, n.Subnets)
 	return t
 }
 
@@ -110,7 +110,7 @@ func (v *validator) filtering(draft located[string], mapping Mapping, label stri
 	return Filtering(draft.value)
 }
 
-func (v *validator) exempt(list []located[string], label string) []netip.Prefix {
+func (v *validator) exempt(list []located[string], label string, subnets []netip.Prefix) []netip.Prefix {
 	var prefixes []netip.Prefix
 	if len(list) > maxExempt {
 		v.add(list[maxExempt].at, "%s has more than %d exempt destinations; combine them", label, maxExempt)
@@ -121,11 +121,15 @@ func (v *validator) exempt(list []located[string], label string) []netip.Prefix 
 			continue
 		}
 		p, err := netip.ParsePrefix(draft.value)
+		_, there := subnetFor(p.Addr(), subnets)
 		switch {
-		case err != nil || !p.Addr().Is4():
-			v.add(draft.at, "exempt destination %s of %s: not an IPv4 prefix; write it like 10.0.0.0/8", quote(draft.value), label)
+		case err != nil:
+			v.add(draft.at, "exempt destination %s of %s: not a prefix; write it like 10.0.0.0/8 or fd00::/8", quote(draft.value), label)
 		case p != p.Masked():
 			v.add(draft.at, "exempt destination %s of %s: host bits are set; write %s", quote(draft.value), label, p.Masked())
+		case len(subnets) > 0 && !there:
+			v.add(draft.at, "exempt destination %[1]s of %[2]s is %[3]s, and the network has no %[3]s subnet; remove it",
+				p, label, familyOf(p.Addr()))
 		case slices.Contains(prefixes, p):
 			v.add(draft.at, "exempt destination %s of %s is there twice; remove one", p, label)
 		default:

@@ -4,6 +4,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 )
 
 const (
@@ -26,7 +27,7 @@ type validator struct {
 	subnets    []subnetClaim
 	hostNames  claims
 	interfaces claims
-	addresses  claims
+	hosts      claims
 	macs       claims
 	endpoints  int
 }
@@ -55,7 +56,7 @@ func (c claims) take(key string, mine claim) (earlier claim, taken bool) {
 
 func validate(r *report, doc documentDraft) *Config {
 	v := &validator{
-		report: r, networks: claims{}, hostNames: claims{}, interfaces: claims{}, addresses: claims{}, macs: claims{},
+		report: r, networks: claims{}, hostNames: claims{}, interfaces: claims{}, hosts: claims{}, macs: claims{},
 	}
 	drafts := doc.networks.value
 	if doc.networks.ok && len(drafts) == 0 {
@@ -88,7 +89,7 @@ func (v *validator) network(draft networkDraft, index int) Network {
 	n := Network{Name: draft.name.value, MTU: defaultMTU, Masquerade: true, Datapath: EBPF}
 	v.networkName(draft.name, label, n)
 	n.Subnets = v.networkSubnets(draft.subnets, label)
-	n.Gateway = v.gateway(draft.gateway, label, n.Subnets)
+	n.Gateways = v.addresses(draft.gateway, "gateway", label, n.Subnets, nil)
 	if draft.mtu.ok {
 		n.MTU = draft.mtu.value
 	}
@@ -101,7 +102,21 @@ func (v *validator) network(draft networkDraft, index int) Network {
 			v.add(draft.datapath.at, "unknown datapath %s of %s; use \"ebpf\" or \"kernel\"", quote(draft.datapath.value), label)
 		}
 	}
+	v.ipv6(draft, n, label)
 	return n
+}
+
+// ipv6 refuses what a network with an IPv6 subnet cannot have.
+func (v *validator) ipv6(draft networkDraft, n Network, label string) {
+	if !n.IPv6() {
+		return
+	}
+	if n.MTU < minMTU6 {
+		v.add(draft.mtu.at, "mtu %d of %s is less than the %d that IPv6 needs; raise it, or remove the IPv6 subnet", n.MTU, label, minMTU6)
+	}
+	if n.Datapath == EBPF {
+		v.add(draft.subnets.at, "%s has an IPv6 subnet, which needs datapath: kernel so far; set it, or remove the subnet", label)
+	}
 }
 
 func (v *validator) networkName(name located[string], label string, n Network) {
@@ -125,9 +140,10 @@ func (v *validator) networkName(name located[string], label string, n Network) {
 	}
 }
 
+// networkSubnets is nil unless all are usable: with some of them, addresses in the others would be refused too.
 func (v *validator) networkSubnets(list located[[]located[string]], label string) []netip.Prefix {
 	if list.ok && len(list.value) == 0 {
-		v.add(list.at, "%s has no subnet; list one IPv4 subnet", label)
+		v.add(list.at, "%s has no subnet; list one", label)
 	}
 	var subnets []netip.Prefix
 	for _, s := range list.value {
@@ -135,16 +151,21 @@ func (v *validator) networkSubnets(list located[[]located[string]], label string
 			continue
 		}
 		p, err := parseSubnet(s.value)
-		switch {
-		case err != nil:
+		if err != nil {
 			v.add(s.at, "subnet %s of %s: %v", quote(s.value), label, err)
-		case len(subnets) > 0:
-			v.add(s.at, "%s has more than one IPv4 subnet; keep one, or make a network for each", label)
-		default:
-			subnets = append(subnets, p)
-			v.claimSubnet(p, claim{label, s.at.line}, s.at)
+			continue
 		}
+		if _, more := subnetFor(p.Addr(), subnets); more {
+			v.add(s.at, "%s has more than one %s subnet; keep one, or make a network for each", label, familyOf(p.Addr()))
+			continue
+		}
+		subnets = append(subnets, p)
+		v.claimSubnet(p, claim{label, s.at.line}, s.at)
 	}
+	if len(subnets) < len(list.value) {
+		return nil
+	}
+	slices.SortFunc(subnets, netip.Prefix.Compare) // IPv4 before IPv6
 	return subnets
 }
 
@@ -157,36 +178,6 @@ func (v *validator) claimSubnet(p netip.Prefix, mine claim, at position) {
 		}
 	}
 	v.subnets = append(v.subnets, subnetClaim{p, mine})
-}
-
-func (v *validator) gateway(text located[string], label string, subnets []netip.Prefix) netip.Addr {
-	if !text.ok {
-		return netip.Addr{}
-	}
-	addr, err := parseAddress(text.value)
-	if err != nil {
-		v.add(text.at, "gateway %s of %s: %v", quote(text.value), label, err)
-		return netip.Addr{}
-	}
-	if problem := outsideHosts(addr, subnets); problem != "" {
-		v.add(text.at, "gateway %s of %s %s", addr, label, problem)
-	}
-	return addr
-}
-
-// outsideHosts says why addr cannot be a host of the network; without a usable subnet it has nothing to compare with.
-func outsideHosts(addr netip.Addr, subnets []netip.Prefix) string {
-	for _, subnet := range subnets {
-		switch {
-		case !subnet.Contains(addr):
-			return "is outside the network's subnet " + subnet.String()
-		case addr == subnet.Addr():
-			return "is the network address of subnet " + subnet.String() + "; choose another address"
-		case addr == broadcast(subnet):
-			return "is the broadcast address of subnet " + subnet.String() + "; choose another address"
-		}
-	}
-	return ""
 }
 
 func (v *validator) uplinks(drafts []located[string]) []string {

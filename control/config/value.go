@@ -18,6 +18,8 @@ const (
 	maxNamespaceName = 255
 	// RFC 791: every host takes datagrams of 576 bytes; the length field ends at 65535.
 	minMTU, maxMTU = 576, 65535
+	// RFC 8200 section 5; Linux has no IPv6 on an interface with less.
+	minMTU6 = 1280
 	// The session table, 232 bytes of kernel memory each by its structures.
 	minSessions, maxSessions = 1024, 1 << 22
 	// A token bucket counts thousandths in 32 bits.
@@ -26,6 +28,8 @@ const (
 	minPort = 1024
 	// A longer prefix leaves no room for a gateway and an endpoint besides network and broadcast address.
 	minPrefix, maxPrefix = 8, 30
+	// Nobody is given more than a /16. A longer prefix leaves no room beside the Subnet-Router anycast address.
+	minPrefix6, maxPrefix6 = 16, 126
 )
 
 // reserved are the ranges that Linux does not route like ordinary unicast addresses.
@@ -38,54 +42,52 @@ var reserved = []struct {
 	{netip.MustParsePrefix("169.254.0.0/16"), "link-local"},
 	{netip.MustParsePrefix("224.0.0.0/4"), "multicast"},
 	{netip.MustParsePrefix("240.0.0.0/4"), "reserved"},
+	{netip.MustParsePrefix("::/128"), "unspecified"},
+	{netip.MustParsePrefix("::1/128"), "loopback"},
+	{netip.MustParsePrefix("::ffff:0:0/96"), "IPv4-mapped"},
+	{netip.MustParsePrefix("fe80::/10"), "link-local"},
+	{netip.MustParsePrefix("ff00::/8"), "multicast"},
 }
-
-var (
-	errIPv6Subnet  = errors.New("IPv6 is not supported yet; use an IPv4 subnet")
-	errIPv6Address = errors.New("IPv6 is not supported yet; use an IPv4 address")
-)
 
 func parseSubnet(s string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return p, errors.New("not a subnet; write it like 192.168.15.0/24 or fd00:15::/64")
+	}
+	shortest, longest, example := minPrefix, maxPrefix, "192.168.15.0/24"
+	if p.Addr().Is6() {
+		shortest, longest, example = minPrefix6, maxPrefix6, "fd00:15::/64"
+	}
 	switch {
-	case isIPv6(s):
-		return p, errIPv6Subnet
-	case err != nil:
-		return p, errors.New("not a subnet; write it like 192.168.15.0/24")
-	case p.Bits() < minPrefix || p.Bits() > maxPrefix:
-		return p, fmt.Errorf("the prefix length must be /%d to /%d", minPrefix, maxPrefix)
+	case p.Bits() < shortest || p.Bits() > longest:
+		return p, fmt.Errorf("the prefix length must be /%d to /%d", shortest, longest)
 	case p != p.Masked():
 		return p, fmt.Errorf("host bits are set; write %s", p.Masked())
 	}
 	for _, r := range reserved {
 		if r.prefix.Overlaps(p) {
-			return p, fmt.Errorf("it overlaps the %s range %s; use a unicast subnet such as 192.168.15.0/24", r.name, r.prefix)
+			return p, fmt.Errorf("it overlaps the %s range %s; use a unicast subnet such as %s", r.name, r.prefix, example)
 		}
 	}
 	return p, nil
 }
 
 func parseAddress(s string) (netip.Addr, error) {
-	if isIPv6(s) {
-		return netip.Addr{}, errIPv6Address
-	}
 	if addr, length, found := strings.Cut(s, "/"); found && length != "" {
 		if a, err := netip.ParseAddr(addr); err == nil {
 			return a, fmt.Errorf("write %s without the prefix length, which is the subnet's", a)
 		}
 	}
 	a, err := netip.ParseAddr(s)
-	if err != nil {
-		return a, errors.New("not an IPv4 address; write it like 192.168.15.1")
+	switch {
+	case err != nil:
+		return a, errors.New("not an address; write it like 192.168.15.1 or fd00:15::1")
+	case a.Zone() != "":
+		return a, fmt.Errorf("write %s without the zone, which only link-local addresses have", a.WithZone(""))
+	case a.Is4In6():
+		return a, fmt.Errorf("it is IPv4 in IPv6's notation; write %s", a.Unmap())
 	}
 	return a, nil
-}
-
-// isIPv6 also knows an address with a zone or with a prefix length, so that its message names the real reason.
-func isIPv6(s string) bool {
-	addr, _, _ := strings.Cut(s, "/")
-	a, err := netip.ParseAddr(addr)
-	return err == nil && a.Is6()
 }
 
 func broadcast(p netip.Prefix) netip.Addr {

@@ -32,7 +32,7 @@ func readYAML(r *report, data []byte) (root ast.Node) {
 	if !checkText(r, data) {
 		return nil
 	}
-	tokens := lexer.Tokenize(string(bytes.TrimPrefix(data, []byte("\ufeff"))))
+	tokens := joinAddresses(lexer.Tokenize(string(bytes.TrimPrefix(data, []byte("\ufeff")))))
 	if !checkTokens(r, tokens) {
 		return nil
 	}

@@ -58,27 +58,37 @@ func (a Address) Observe(bool) (reconcile.Observation, error) {
 	return o, cause("observe address "+a.ID(), err)
 }
 
-// Apply implements reconcile.Resource. The right one comes before the wrong ones go: the last address of a device takes every
-// route of the device along.
+// Apply implements reconcile.Resource. The right one comes before the wrong ones go: the last IPv4 address of a device takes every
+// route of the device along. IPv6 has no such custom, and gives an address one prefix length at a time.
 func (a Address) Apply() error {
 	err := onDevice(a.Namespace, a.Device, func(h handle, l netlink.Link) error {
 		have, others, err := a.list(h, l)
 		if err != nil {
 			return err
 		}
+		if a.Prefix.Addr().Is6() {
+			if err := removeAddresses(h, l, others); err != nil {
+				return err
+			}
+			others = nil
+		}
 		if !have {
 			if err := h.AddrAdd(l, a.message()); err != nil {
 				return err
 			}
 		}
-		for _, other := range others {
-			if err := unlessMissing(h.AddrDel(l, &other)); err != nil {
-				return cause("remove "+other.IPNet.String(), err)
-			}
-		}
-		return nil
+		return removeAddresses(h, l, others)
 	})
 	return cause("create address "+a.ID(), err)
+}
+
+func removeAddresses(h handle, l netlink.Link, addrs []netlink.Addr) error {
+	for _, addr := range addrs {
+		if err := unlessMissing(h.AddrDel(l, &addr)); err != nil {
+			return cause("remove "+addr.IPNet.String(), err)
+		}
+	}
+	return nil
 }
 
 // Remove implements reconcile.Resource.

@@ -41,7 +41,10 @@ var decoders = map[string]func([]byte) (reconcile.Resource, error){
 	Route{}.Kind():     decode[Route],
 	Neighbour{}.Kind(): decode[Neighbour],
 	FDB{}.Kind():       decode[FDB],
+	Static6{}.Kind():   decode[Static6],
 	(&Sysctl{}).Kind(): decode[*Sysctl],
+
+	(&Forwarding6{}).Kind(): decode[*Forwarding6],
 }
 
 func decode[R reconcile.Resource](data []byte) (reconcile.Resource, error) {

@@ -11,6 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// self is the network namespace of the calling thread.
+const self = "/proc/thread-self/ns/net"
+
 // newNamespace returns a file descriptor of a fresh network namespace. Only a namespace of the thread can be made, so a thread is
 // spent on it: its goroutine never unlocks it, and the runtime ends it. It goes back to its former namespace nevertheless,
 // because the process's first thread is parked for ever instead of ended, and /proc/self shows that thread.
@@ -29,8 +32,36 @@ func newNamespace() (int, error) {
 	return r.fd, r.err
 }
 
+// enter calls do on a thread in the namespace of the handle: /proc/sys shows the namespace of whoever opens a file there.
+func (h handle) enter(do func() error) error {
+	if h.fd < 0 {
+		return do()
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // as in newNamespace
+		done <- enterNamespace(h.fd, do)
+	}()
+	return <-done
+}
+
+func enterNamespace(fd int, do func() error) error {
+	former, err := unix.Open(self, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: self, Err: err}
+	}
+	defer unix.Close(former)
+	if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("enter network namespace: %w", err)
+	}
+	err = do()
+	if back := unix.Setns(former, unix.CLONE_NEWNET); back != nil {
+		return fmt.Errorf("return to the host's network namespace: %w", back)
+	}
+	return err
+}
+
 func unshareNamespace() (int, error) {
-	const self = "/proc/thread-self/ns/net"
 	former, err := unix.Open(self, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, &os.PathError{Op: "open", Path: self, Err: err}

@@ -62,17 +62,23 @@ func render(t *testing.T, b *strings.Builder, h handle, space string) {
 		flags := a.RawFlags &^ (unix.IFF_RUNNING | unix.IFF_LOWER_UP) // the carrier follows later
 		add("link %s %s %d %v %q %x master %s", a.Name, l.Type(), a.MTU, a.HardwareAddr, a.Alias, flags, names[a.MasterIndex])
 	}
-	addrs, err := h.AddrList(nil, netlink.FAMILY_V4)
+	addrs, err := h.AddrList(nil, netlink.FAMILY_ALL)
 	must(t, err)
 	for _, a := range addrs {
-		add("addr %s %s", names[a.LinkIndex], a)
+		if a.Scope != unix.RT_SCOPE_LINK { // IPv6 gives these to itself, in its own time
+			add("addr %s %s", names[a.LinkIndex], a)
+		}
 	}
-	routes, err := h.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{}, netlink.RT_FILTER_TABLE)
-	must(t, err)
-	for _, r := range routes {
-		add("route %v via %v dev %s table %d", r.Dst, r.Gw, names[r.LinkIndex], r.Table)
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		routes, err := h.RouteListFiltered(family, &netlink.Route{Type: unix.RTN_UNICAST}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_TYPE)
+		must(t, err)
+		for _, r := range routes {
+			if !r.Dst.IP.IsLinkLocalUnicast() {
+				add("route %v via %v dev %s table %d", r.Dst, r.Gw, names[r.LinkIndex], r.Table)
+			}
+		}
 	}
-	for _, family := range []int{netlink.FAMILY_V4, unix.AF_BRIDGE} {
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6, unix.AF_BRIDGE} {
 		neighs, err := h.NeighList(0, family)
 		must(t, err)
 		for _, n := range neighs {

@@ -32,15 +32,23 @@ var (
 	exampleRoute     = Route{Namespace: "ns1", Gateway: netip.MustParseAddr("192.168.15.10"), Device: "veth-ns1"}
 	exampleNeighbour = Neighbour{Device: "br1", Address: netip.MustParseAddr("192.168.15.1"), MAC: innerMAC}
 	exampleFDB       = FDB{Device: "veth-ns1-br", MAC: innerMAC}
+
+	exampleStatic6      = Static6{Namespace: "ns1", Device: "veth-ns1"}
+	exampleGateway6     = Address{Device: "br1", Prefix: netip.MustParsePrefix("fd00:15::10/64")}
+	exampleAddress6     = Address{Namespace: "ns1", Device: "veth-ns1", Prefix: netip.MustParsePrefix("fd00:15::1/64")}
+	exampleRoute6       = Route{Namespace: "ns1", Gateway: netip.MustParseAddr("fd00:15::10"), Device: "veth-ns1"}
+	exampleNeighbour6   = Neighbour{Device: "br1", Address: netip.MustParseAddr("fd00:15::1"), MAC: innerMAC}
+	exampleBridgeStatic = Static6{Device: "br1"}
 )
 
 // example is one endpoint on one network, in dependency order.
 func example() []reconcile.Resource {
 	return []reconcile.Resource{
-		exampleNamespace, exampleBridge, exampleGateway,
+		exampleNamespace, exampleBridge, exampleBridgeStatic, exampleGateway, exampleGateway6,
 		&Sysctl{Key: "net/ipv4/conf/br1/forwarding", Value: "1"},
 		&Sysctl{Key: "net/ipv4/conf/lo/rp_filter", Value: "2"},
-		exampleVeth, exampleAddress, exampleRoute, exampleNeighbour, exampleFDB,
+		exampleVeth, exampleStatic6, exampleAddress, exampleAddress6, exampleRoute, exampleRoute6,
+		exampleNeighbour, exampleNeighbour6, exampleFDB,
 	}
 }
 
@@ -178,6 +186,24 @@ func TestRepair(t *testing.T) {
 			other.Gateway = netip.MustParseAddr("192.168.15.77")
 			return other.Apply()
 		}, exampleRoute, reconcile.Different},
+		"IPv6 address gone": {exampleAddress6.Remove, exampleAddress6, reconcile.Absent},
+		"IPv6 address prefix": {func() error {
+			must(t, exampleGateway6.Remove())
+			return Address{Device: "br1", Prefix: netip.MustParsePrefix("fd00:15::10/128")}.Apply()
+		}, exampleGateway6, reconcile.Different},
+		"IPv6 route gone": {exampleRoute6.Remove, exampleRoute6, reconcile.Absent},
+		"IPv6 route gateway": {func() error {
+			other := exampleRoute6
+			other.Gateway = netip.MustParseAddr("fd00:15::77")
+			return other.Apply()
+		}, exampleRoute6, reconcile.Different},
+		"IPv6 neighbour gone": {exampleNeighbour6.Remove, exampleNeighbour6, reconcile.Absent},
+		"IPv6 off": {func() error {
+			return os.WriteFile("/proc/sys/net/ipv6/conf/br1/disable_ipv6", []byte("1"), 0)
+		}, exampleBridgeStatic, reconcile.Different},
+		"router advertisements": {inner(func(h handle, _ netlink.Link) error {
+			return h.enter(func() error { return os.WriteFile("/proc/sys/net/ipv6/conf/veth-ns1/accept_ra", []byte("1"), 0) })
+		}), exampleStatic6, reconcile.Different},
 		"neighbour gone": {exampleNeighbour.Remove, exampleNeighbour, reconcile.Absent},
 		"neighbour mac": {func() error {
 			return Neighbour{Device: "br1", Address: exampleNeighbour.Address, MAC: bridgeMAC}.Apply()

@@ -19,13 +19,17 @@ type Uplink struct {
 	// MTU in bytes.
 	MTU int
 	MAC MAC
-	// Address that the kernel gives to packets that leave through it.
-	Address netip.Addr
+	// Address and Address6 are those that the kernel gives to packets that leave through it, zero without any of the family.
+	Address, Address6 netip.Addr
 }
 
-// DefaultRouteInterfaces returns the interfaces of the host's IPv4 default routes, best metric first, each once.
-func DefaultRouteInterfaces() ([]string, error) {
-	routes, err := defaultRoutes()
+// DefaultRouteInterfaces returns the interfaces of the host's default routes of one family, best metric first, each once.
+func DefaultRouteInterfaces(ipv6 bool) ([]string, error) {
+	family := netlink.FAMILY_V4
+	if ipv6 {
+		family = netlink.FAMILY_V6
+	}
+	routes, err := defaultRoutes(family)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +48,7 @@ func DefaultRouteInterfaces() ([]string, error) {
 	return names, nil
 }
 
-// FindUplink describes the named interface. It must be an Ethernet device with a global IPv4 address.
+// FindUplink describes the named interface, which must be an Ethernet device.
 func FindUplink(name string) (Uplink, error) {
 	l, err := findLink(host(), name)
 	if err != nil {
@@ -57,20 +61,21 @@ func FindUplink(name string) (Uplink, error) {
 	if a.EncapType != "ether" || len(a.HardwareAddr) != len(MAC{}) {
 		return Uplink{}, fmt.Errorf("use uplink %s: link type %s, only Ethernet works", name, a.EncapType)
 	}
-	source, err := sourceAddress(l)
-	if err != nil {
+	source, err4 := sourceAddress(l)
+	source6, err6 := sourceAddress6(l)
+	if err := errors.Join(err4, err6); err != nil {
 		return Uplink{}, fmt.Errorf("find address of uplink %s: %w", name, err)
 	}
-	return Uplink{Name: a.Name, Index: a.Index, MTU: a.MTU, MAC: macOf(a.HardwareAddr), Address: source}, nil
+	return Uplink{Name: a.Name, Index: a.Index, MTU: a.MTU, MAC: macOf(a.HardwareAddr), Address: source, Address6: source6}, nil
 }
 
-// Addresses returns the IPv4 addresses of the named interface.
+// Addresses returns the addresses of the named interface, of both families.
 func Addresses(name string) ([]netip.Prefix, error) {
 	l, err := findLink(host(), name)
 	if err != nil || l == nil {
 		return nil, err
 	}
-	addrs, err := dump(func() ([]netlink.Addr, error) { return host().AddrList(l, netlink.FAMILY_V4) })
+	addrs, err := dump(func() ([]netlink.Addr, error) { return host().AddrList(l, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("list addresses of %s: %w", name, err)
 	}
@@ -84,7 +89,7 @@ func Addresses(name string) ([]netip.Prefix, error) {
 // sourceAddress is what the kernel chooses for a packet to the outside: the source of the best default route through the
 // interface, else its first primary global address, preferring the subnet that the route's gateway is in.
 func sourceAddress(l netlink.Link) (netip.Addr, error) {
-	routes, err := defaultRoutes()
+	routes, err := defaultRoutes(netlink.FAMILY_V4)
 	if err != nil {
 		return netip.Addr{}, err
 	}
@@ -100,17 +105,43 @@ func sourceAddress(l netlink.Link) (netip.Addr, error) {
 			gateway = addrOf(hop.Gw)
 		}
 	}
-	return primaryAddress(l, gateway)
+	return primaryAddress(l, netlink.FAMILY_V4, gateway)
 }
 
-func primaryAddress(l netlink.Link, gateway netip.Addr) (netip.Addr, error) {
-	addrs, err := dump(func() ([]netlink.Addr, error) { return host().AddrList(l, netlink.FAMILY_V4) })
+// farAway is some address of the outside's, to ask for routes to.
+var farAway = netip.MustParseAddr("2000::1")
+
+// sourceAddress6 asks the kernel, whose choice has many rules (RFC 6724): a unique local address comes after a global one, for
+// instance. An interface that has no route to the outside still has its first global address.
+func sourceAddress6(l netlink.Link) (netip.Addr, error) {
+	routes, err := host().RouteGetWithOptions(farAway.AsSlice(), &netlink.RouteGetOptions{OifIndex: l.Attrs().Index})
+	if err != nil && !errors.Is(err, unix.ENETUNREACH) {
+		return netip.Addr{}, err
+	}
+	addrs, err := Addresses(l.Attrs().Name)
 	if err != nil {
 		return netip.Addr{}, err
 	}
+	for _, route := range routes {
+		source := addrOf(route.Src)
+		// Another interface's is not the one that answers come to by this one.
+		if source.IsGlobalUnicast() && slices.ContainsFunc(addrs, func(p netip.Prefix) bool { return p.Addr() == source }) {
+			return source, nil
+		}
+	}
+	return primaryAddress(l, netlink.FAMILY_V6, netip.Addr{})
+}
+
+// primaryAddress is zero without any. IPv6's secondary addresses are the temporary ones.
+func primaryAddress(l netlink.Link, family int, gateway netip.Addr) (netip.Addr, error) {
+	addrs, err := dump(func() ([]netlink.Addr, error) { return host().AddrList(l, family) })
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	const unfit = unix.IFA_F_SECONDARY | unix.IFA_F_DEPRECATED | unix.IFA_F_DADFAILED
 	var first netip.Addr
 	for _, addr := range addrs {
-		if addr.Scope != unix.RT_SCOPE_UNIVERSE || addr.Flags&unix.IFA_F_SECONDARY != 0 {
+		if addr.Scope != unix.RT_SCOPE_UNIVERSE || addr.Flags&unfit != 0 {
 			continue
 		}
 		p := prefixOf(addr.IPNet)
@@ -121,18 +152,15 @@ func primaryAddress(l netlink.Link, gateway netip.Addr) (netip.Addr, error) {
 			first = p.Addr()
 		}
 	}
-	if !first.IsValid() {
-		return first, errors.New("no global IPv4 address")
-	}
 	return first, nil
 }
 
-// defaultRoutes returns the IPv4 default routes of the main table that lead somewhere, best metric first.
-func defaultRoutes() ([]netlink.Route, error) {
+// defaultRoutes returns the default routes of the main table that lead somewhere, best metric first.
+func defaultRoutes(family int) ([]netlink.Route, error) {
 	filter := &netlink.Route{Table: unix.RT_TABLE_MAIN, Type: unix.RTN_UNICAST}
 	routes, err := dump(func() ([]netlink.Route, error) {
 		const mask = netlink.RT_FILTER_DST | netlink.RT_FILTER_TABLE | netlink.RT_FILTER_TYPE
-		return host().RouteListFiltered(netlink.FAMILY_V4, filter, mask)
+		return host().RouteListFiltered(family, filter, mask)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list default routes: %w", err)

@@ -64,7 +64,7 @@ func TestDefaultRouteInterfacesMultipath(t *testing.T) {
 		hops = append(hops, &netlink.NexthopInfo{LinkIndex: l.Attrs().Index, Gw: netip.MustParseAddr(gateway).AsSlice()})
 	}
 	must(t, netlink.RouteAdd(&netlink.Route{Dst: netOf(Route{}.destination()), MultiPath: hops}))
-	names, err := DefaultRouteInterfaces()
+	names, err := DefaultRouteInterfaces(false)
 	must(t, err)
 	if slices.Sort(names); !slices.Equal(names, []string{"eth0", "eth1"}) {
 		t.Error(names)
@@ -74,7 +74,7 @@ func TestDefaultRouteInterfacesMultipath(t *testing.T) {
 
 func wantInterfaces(t *testing.T, want ...string) {
 	t.Helper()
-	names, err := DefaultRouteInterfaces()
+	names, err := DefaultRouteInterfaces(false)
 	must(t, err)
 	if !slices.Equal(names, want) {
 		t.Errorf("default route interfaces %v, want %v", names, want)
@@ -105,6 +105,62 @@ func TestSourceAddress(t *testing.T) {
 	}
 }
 
+// TestSourceAddress6 compares with what the kernel itself answers to a route lookup, but for the last.
+func TestSourceAddress6(t *testing.T) {
+	const unique, global, other = "fd00:9::5/64", "2001:db8:9::5/64", "2001:db8:8::6/64"
+	tests := map[string]struct {
+		addresses             []string
+		gateway, source, want string
+	}{
+		"unique local":                {[]string{unique}, "fd00:9::1", "", "fd00:9::5"},
+		"global before unique local":  {[]string{global, unique}, "fe80::1", "", "2001:db8:9::5"},
+		"global before unique local2": {[]string{unique, global}, "fe80::1", "", "2001:db8:9::5"},
+		"route names the source":      {[]string{global, other}, "fe80::1", "2001:db8:8::6", "2001:db8:8::6"},
+		"another interface's":         {nil, "fe80::1", "", "invalid IP"},
+		"no route":                    {[]string{global}, "", "", "2001:db8:9::5"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			sandbox(t)
+			outside(t)
+			must(t, Address{Device: "eth1", Prefix: netip.MustParsePrefix("2001:db8:1::5/64")}.Apply())
+			for _, a := range test.addresses {
+				must(t, Address{Device: "eth0", Prefix: netip.MustParsePrefix(a)}.Apply())
+			}
+			if test.gateway != "" {
+				addDefault(t, "eth0", test.gateway, test.source, 0)
+			}
+			u, err := FindUplink("eth0")
+			must(t, err)
+			if u.Address6.String() != test.want {
+				t.Errorf("address %s, want %s", u.Address6, test.want)
+			}
+			if test.gateway == "" || test.addresses == nil {
+				return
+			}
+			kernel, err := netlink.RouteGet(netip.MustParseAddr("2606:4700::1").AsSlice())
+			must(t, err)
+			if got := kernel[0].Src.String(); got != test.want {
+				t.Errorf("the kernel uses %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+func TestDefaultRouteInterfaces6(t *testing.T) {
+	sandbox(t)
+	outside(t)
+	must(t, Address{Device: "eth1", Prefix: netip.MustParsePrefix("2001:db8:1::5/64")}.Apply())
+	addDefault(t, "eth0", "10.0.0.1", "", 0)
+	addDefault(t, "eth1", "2001:db8:1::1", "", 0)
+	wantInterfaces(t, "eth0")
+	names, err := DefaultRouteInterfaces(true)
+	must(t, err)
+	if !slices.Equal(names, []string{"eth1"}) {
+		t.Errorf("interfaces of IPv6's default routes: %v", names)
+	}
+}
+
 func wantSource(t *testing.T, device, want string) {
 	t.Helper()
 	u, err := FindUplink(device)
@@ -118,7 +174,6 @@ func TestFindUplinkRefuses(t *testing.T) {
 	sandbox(t)
 	outside(t)
 	for name, want := range map[string]string{
-		"far0": "no global IPv4 address",
 		"lo":   "link type loopback",
 		"eth7": "no such interface",
 	} {
