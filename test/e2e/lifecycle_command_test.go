@@ -95,6 +95,20 @@ func forwards(t *testing.T) {
 		ip netns exec ns2 ping -q -c2 -i0.01 -W5 203.0.113.1`)
 }
 
+// forwardsAs is forwards for the families of a configuration.
+func forwardsAs(t *testing.T, config string) {
+	t.Helper()
+	if strings.Contains(config, "192.168.15.") {
+		forwards(t)
+	}
+	if strings.Contains(config, "fd00:15:") {
+		sh(t, `ip netns exec ns1 ping -q -c2 -i0.01 -W5 fd00:15::2
+			ip netns exec ns2 ping -q -c2 -i0.01 -W5 fd00:15::1
+			ip netns exec ns1 ping -q -c2 -i0.01 -W5 fd00:15::10
+			ip netns exec ns2 ping -q -c2 -i0.01 -W5 2001:db8:ffff::1`)
+	}
+}
+
 // configFile puts a configuration into a file.
 func configFile(t *testing.T, text string) string {
 	t.Helper()

@@ -30,6 +30,15 @@ const otherNetwork = `  - name: br2
       - {namespace: ns4, addresses: [192.168.16.4]}
 `
 
+// dualNetwork too.
+const dualNetwork = `  - name: br3
+    subnets: [192.168.17.0/24, fd00:17::/64]
+    gateway: [192.168.17.10, fd00:17::10]
+    datapath: kernel
+    endpoints:
+      - {namespace: ns5, addresses: [192.168.17.5, fd00:17::5]}
+`
+
 func kernelDatapath(network string) string {
 	return strings.Replace(network, "    gateway:", "    datapath: kernel\n    gateway:", 1)
 }
@@ -42,6 +51,10 @@ func TestDownLeavesHostAsBefore(t *testing.T) {
 		"mixed":           {tutorial + kernelDatapath(otherNetwork), "", ""},
 		"no bpffs":        {tutorial, "tcx", "umount /sys/fs/bpf"},
 		"forwarding host": {tutorial, "", "echo 1 > /proc/sys/net/ipv4/ip_forward"},
+		"dual stack":      {dualStack, "", ""},
+		"IPv6":            {ipv6Only, "", ""},
+		"IPv6 router":     {ipv6Only, "", "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding"},
+		"IPv6 off":        {ipv6Only, "", "echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			labtest.Alone(t, func(t *testing.T) {
@@ -54,7 +67,7 @@ func TestDownLeavesHostAsBefore(t *testing.T) {
 					t.Fatal("up changed nothing that the dump shows")
 				}
 				noDrift(t)
-				forwards(t)
+				forwardsAs(t, c.config)
 				programs := pinnedPrograms(t)
 				flyover(t, "down")
 				sameDump(t, "after down", before)
@@ -69,7 +82,7 @@ func TestSecondUpChangesNothing(t *testing.T) {
 		t.Run(hook, func(t *testing.T) {
 			labtest.Alone(t, func(t *testing.T) {
 				t.Setenv("FLYOVER_HOOK", hook)
-				file := configFile(t, tutorial+kernelDatapath(otherNetwork))
+				file := configFile(t, tutorial+kernelDatapath(otherNetwork)+dualNetwork)
 				flyover(t, "up", "-f", file)
 				before, ids := takeDump(t), pinnedIDs(t)
 				for _, command := range []string{"up", "plan", "up"} {

@@ -34,11 +34,19 @@ func payload(n int) []byte {
 	return b
 }
 
+// overIP is what package net calls a protocol over the version of IP that the address is of.
+func overIP(protocol string, addr netip.Addr) string {
+	if addr.Is4() {
+		return protocol + "4"
+	}
+	return protocol + "6"
+}
+
 // udpAt opens a UDP socket at a place, at a free port if port is 0.
 func udpAt(t *testing.T, p place, port uint16) *net.UDPConn {
 	t.Helper()
 	conn := within(t, p.ns, func() (*net.UDPConn, error) {
-		return net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(p.addr, port)))
+		return net.ListenUDP(overIP("udp", p.addr), net.UDPAddrFromAddrPort(netip.AddrPortFrom(p.addr, port)))
 	})
 	t.Cleanup(func() { conn.Close() })
 	return conn
@@ -95,7 +103,7 @@ func udpAsk(t *testing.T, from place, to netip.AddrPort, data []byte) error {
 func tcpServe(t *testing.T, p place, answer func(*net.TCPConn)) uint16 {
 	t.Helper()
 	listener := within(t, p.ns, func() (*net.TCPListener, error) {
-		return net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(netip.AddrPortFrom(p.addr, 0)))
+		return net.ListenTCP(overIP("tcp", p.addr), net.TCPAddrFromAddrPort(netip.AddrPortFrom(p.addr, 0)))
 	})
 	t.Cleanup(func() { listener.Close() })
 	go func() {
@@ -119,7 +127,7 @@ func tcpDial(t *testing.T, from place, to netip.AddrPort) *net.TCPConn {
 	t.Helper()
 	conn := within(t, from.ns, func() (*net.TCPConn, error) {
 		d := net.Dialer{Timeout: patience}
-		c, err := d.Dial("tcp4", to.String())
+		c, err := d.Dial(overIP("tcp", to.Addr()), to.String())
 		if err != nil {
 			return nil, err
 		}
