@@ -14,8 +14,10 @@ import (
 )
 
 type DatapathBitmapEntry struct {
-	_     structs.HostLayout
-	Taken [1024]uint64
+	_      structs.HostLayout
+	Taken  [1024]uint64
+	Uplink uint32
+	Pad    uint32
 }
 
 type DatapathBitmapKey struct {
@@ -209,9 +211,7 @@ type DatapathPort4Entry struct {
 	Inside     [4]uint8
 	Endpoint   uint32
 	InsidePort uint16
-	Open       bool
-	Pad        uint8
-	Uplink     uint32
+	Pad        [6]uint8
 }
 
 type DatapathPort4Key struct {
@@ -226,8 +226,7 @@ type DatapathPortSearch struct {
 	_      structs.HostLayout
 	Key    DatapathReply4Key
 	Fresh  DatapathReply4Entry
-	Port   DatapathPort4Key
-	Owner  DatapathPort4Entry
+	Uplink uint32
 	Now    uint32
 	First  uint16
 	Last   uint16
@@ -236,12 +235,10 @@ type DatapathPortSearch struct {
 	Mask   uint32
 	Words  uint32
 	Hold   uint32
-	_      [4]byte
 	Tried  uint64
 	Mapped bool
 	Found  bool
-	Pad    [2]uint8
-	_      [4]byte
+	Pad    [6]uint8
 }
 
 type DatapathPressedEntry struct {
@@ -410,6 +407,7 @@ type DatapathSession4Request struct {
 	Mapping  DatapathMapping4Key
 	Mapped   DatapathMapping4Entry
 	_        [4]byte
+	Owner    DatapathPort4Entry
 }
 
 type DatapathSessionFlags uint8

@@ -123,6 +123,9 @@ func specification(sessions uint32) (*ebpf.CollectionSpec, error) {
 	for _, name := range []string{bpf.DatapathMapFoSessions4, bpf.DatapathMapFoReplies4, bpf.DatapathMapFoExpiry} {
 		spec.Maps[name].MaxEntries = sessions
 	}
+	for _, name := range []string{bpf.DatapathMapFoMappings4, bpf.DatapathMapFoPorts4} {
+		spec.Maps[name].MaxEntries = min(spec.Maps[name].MaxEntries, sessions) // each mapping has a session
+	}
 	version, err := features.LinuxVersionCode()
 	if err != nil {
 		return nil, fmt.Errorf("read kernel version: %w", err)

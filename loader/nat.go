@@ -4,6 +4,7 @@ package loader
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -55,6 +56,34 @@ func (p Pins) Mappings() (entries, capacity uint32, err error) {
 		return nil
 	})
 	return entries, t.m.MaxEntries(), err
+}
+
+// ForgetAddresses removes what is kept of outside addresses that no uplink has and no mapping. None of them may become an uplink's meanwhile.
+func (p Pins) ForgetAddresses() error {
+	uplinks, err := OpenTable[bpf.DatapathUplinkKey, bpf.DatapathUplinkEntry](p, bpf.DatapathMapFoUplinks)
+	if err != nil {
+		return err
+	}
+	defer uplinks.Close()
+	bitmaps, err := OpenTable[bpf.DatapathBitmapKey, bpf.DatapathBitmapEntry](p, bpf.DatapathMapFoBitmaps)
+	if err != nil {
+		return err
+	}
+	defer bitmaps.Close()
+	used := map[[4]byte]bool{}
+	if err := uplinks.Each(func(_ bpf.DatapathUplinkKey, e bpf.DatapathUplinkEntry) { used[e.Source4] = true }); err != nil {
+		return err
+	}
+	var unused []bpf.DatapathBitmapKey
+	err = bitmaps.Each(func(k bpf.DatapathBitmapKey, b bpf.DatapathBitmapEntry) {
+		if !used[k.Outside] && b.Taken == [len(b.Taken)]uint64{} {
+			unused = append(unused, k)
+		}
+	})
+	for _, k := range unused {
+		err = errors.Join(err, bitmaps.Delete(k))
+	}
+	return err
 }
 
 // Usage is how much of the translation an endpoint has taken.

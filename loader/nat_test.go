@@ -211,6 +211,7 @@ type translation struct {
 	sessions map[sessionKey]sessionEntry
 	replies  map[bpf.DatapathReply4Key]bpf.DatapathReply4Entry
 	mappings map[bpf.DatapathMapping4Key]bpf.DatapathMapping4Entry
+	bitmaps  map[bpf.DatapathBitmapKey]bpf.DatapathBitmapEntry
 	ports    map[bpf.DatapathPort4Key]bpf.DatapathPort4Entry
 	usage    map[uint32]bpf.DatapathUsageEntry
 }
@@ -220,6 +221,7 @@ func newTranslation() *translation {
 		sessions: map[sessionKey]sessionEntry{},
 		replies:  map[bpf.DatapathReply4Key]bpf.DatapathReply4Entry{},
 		mappings: map[bpf.DatapathMapping4Key]bpf.DatapathMapping4Entry{},
+		bitmaps:  map[bpf.DatapathBitmapKey]bpf.DatapathBitmapEntry{},
 		ports:    map[bpf.DatapathPort4Key]bpf.DatapathPort4Entry{},
 		usage:    map[uint32]bpf.DatapathUsageEntry{},
 	}
@@ -247,11 +249,14 @@ func (tr *translation) add(inside, remote netip.AddrPort, outsidePort uint16, fl
 		}
 		m.OutsidePort = e.OutsidePort
 		tr.mappings[mk] = m
-		tr.ports[bpf.DatapathPort4Key{Outside: e.Outside, OutsidePort: e.OutsidePort, Proto: key.Proto}] =
-			bpf.DatapathPort4Entry{Inside: key.Inside, InsidePort: key.InsidePort}
+		b := tr.bitmaps[bpf.DatapathBitmapKey{Outside: e.Outside, Proto: key.Proto}]
+		b.Taken[outsidePort/64] |= 1 << (outsidePort % 64)
+		tr.bitmaps[bpf.DatapathBitmapKey{Outside: e.Outside, Proto: key.Proto}] = b
 	}
 	tr.usage[number] = used
 	if flags&bpf.DatapathSessionFlagsSESSION_OPEN != 0 {
+		tr.ports[bpf.DatapathPort4Key{Outside: e.Outside, OutsidePort: e.OutsidePort, Proto: key.Proto}] =
+			bpf.DatapathPort4Entry{Inside: key.Inside, InsidePort: key.InsidePort}
 		return
 	}
 	rk := bpf.DatapathReply4Key{
@@ -271,6 +276,7 @@ func (tr *translation) fill(t *testing.T, p Pins) {
 	fill(t, p, bpf.DatapathMapFoSessions4, tr.sessions)
 	fill(t, p, bpf.DatapathMapFoReplies4, tr.replies)
 	fill(t, p, bpf.DatapathMapFoMappings4, tr.mappings)
+	fill(t, p, bpf.DatapathMapFoBitmaps, tr.bitmaps)
 	fill(t, p, bpf.DatapathMapFoPorts4, tr.ports)
 	fill(t, p, bpf.DatapathMapFoUsage, tr.usage)
 }
@@ -281,6 +287,7 @@ func (tr *translation) compare(t *testing.T, p Pins) {
 	sameEntries(t, p, bpf.DatapathMapFoSessions4, tr.sessions, holds)
 	sameEntries(t, p, bpf.DatapathMapFoReplies4, tr.replies, nil)
 	sameEntries(t, p, bpf.DatapathMapFoMappings4, tr.mappings, nil)
+	sameEntries(t, p, bpf.DatapathMapFoBitmaps, tr.bitmaps, func(b bpf.DatapathBitmapEntry) bool { return b != bpf.DatapathBitmapEntry{} })
 	sameEntries(t, p, bpf.DatapathMapFoPorts4, tr.ports, nil)
 	sameEntries(t, p, bpf.DatapathMapFoUsage, tr.usage,
 		func(u bpf.DatapathUsageEntry) bool { return u.Sessions > 0 || u.Mappings > 0 })
@@ -319,6 +326,24 @@ func (tr *translation) addSecond(seen uint32) {
 		tr.add(netip.AddrPortFrom(second, 4000), netip.AddrPortFrom(remoteEnd.Addr(), 53+i), 6000, mapped, seen)
 	}
 	tr.add(netip.AddrPortFrom(second, 4001), remoteEnd, 6001, tuple, seen)
+}
+
+// TestForgetAddresses: bitmaps stay of an address that an uplink has, and of one whose mappings are not over.
+func TestForgetAddresses(t *testing.T) {
+	p := loaded(t, 1024)
+	uplinks, busy, gone := uplinkAddr.As4(), [4]byte{203, 0, 113, 77}, [4]byte{203, 0, 113, 78}
+	fill(t, p, bpf.DatapathMapFoUplinks, map[bpf.DatapathUplinkKey]bpf.DatapathUplinkEntry{{Ifindex: 7}: {Source4: uplinks}})
+	want := map[bpf.DatapathBitmapKey]bpf.DatapathBitmapEntry{
+		{Outside: uplinks, Proto: unix.IPPROTO_TCP}: {}, {Outside: busy, Proto: unix.IPPROTO_UDP}: {Taken: [1024]uint64{1023: 1 << 63}},
+	}
+	fill(t, p, bpf.DatapathMapFoBitmaps, want)
+	fill(t, p, bpf.DatapathMapFoBitmaps, map[bpf.DatapathBitmapKey]bpf.DatapathBitmapEntry{
+		{Outside: busy, Proto: unix.IPPROTO_TCP}: {}, {Outside: gone, Proto: unix.IPPROTO_UDP}: {Uplink: 7},
+	})
+	if err := p.ForgetAddresses(); err != nil {
+		t.Fatal(err)
+	}
+	sameEntries(t, p, bpf.DatapathMapFoBitmaps, want, nil)
 }
 
 func TestEndSessions(t *testing.T) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * bitmap.h - which outside ports do mappings have, a bit for each? Owns the fo_bitmaps map. It is for whoever looks for one of the
- * last free ports, who would else ask fo_ports4 about all of them; that map decides. A bit is set after its port has been taken, and
- * cleared before it is given back, so none is set of a port that is free.
+ * bitmap.h - which outside ports do mappings have, a bit for each? Owns the fo_bitmaps map. The bit is the claim: whoever sets it has
+ * the port, until it clears it. No entry is deleted with its last bit, since a claim could be lost with it: control deletes those of
+ * addresses that no uplink has any more.
  */
 #ifndef FLYOVER_BITMAP_H
 #define FLYOVER_BITMAP_H
@@ -22,7 +22,10 @@ _Static_assert(sizeof(struct bitmap_key) == 8, "no hidden padding: the key is ha
 
 struct bitmap_entry {
 	__u64 taken[BITMAP_WORDS]; /* port n, host byte order: bit n % 64 of word n / 64 */
+	__u32 uplink;		   /* ifindex of the one that had the address at the last claim */
+	__u32 pad;
 };
+_Static_assert(sizeof(struct bitmap_entry) == 8 * BITMAP_WORDS + 8, "no hidden padding");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -77,17 +80,23 @@ static __always_inline __u64 bitmap_free(struct bitmap_entry *b, __u32 word)
 	return ~READ_ONCE(*bitmap_word(b, word));
 }
 
-/* The port has been taken, by who cannot give it back before this returns. */
-static __always_inline void bitmap_set(__be32 outside, __u8 proto, __u16 port)
+static __always_inline bool bitmap_has(struct bitmap_entry *b, __u16 port)
 {
-	struct bitmap_entry *b = bitmap_make(outside, proto);
-
-	if (b)
-		__sync_fetch_and_or(bitmap_word(b, port / 64), 1ULL << (port % 64));
+	return READ_ONCE(*bitmap_word(b, port / 64)) & (1ULL << (port % 64));
 }
 
-/* The port is about to be given back. */
-static __always_inline void bitmap_clear(__be32 outside, __u8 proto, __u16 port)
+/* Claims the port for a mapping by the uplink; false: it is taken. Test and claim are one. */
+static __always_inline bool bitmap_claim(struct bitmap_entry *b, __u16 port, __u32 uplink)
+{
+	__u64 bit = 1ULL << (port % 64);
+
+	if (READ_ONCE(b->uplink) != uplink)
+		b->uplink = uplink; /* before the bit, so that it is there for who sees that */
+	return !(__sync_fetch_and_or(bitmap_word(b, port / 64), bit) & bit);
+}
+
+/* Gives a port back, to whoever claims it next. */
+static __always_inline void bitmap_release(__be32 outside, __u8 proto, __u16 port)
 {
 	struct bitmap_entry *b = bitmap_lookup(outside, proto);
 

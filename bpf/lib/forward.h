@@ -57,12 +57,9 @@ static __always_inline enum reason forward_routable(struct pkt *p)
 /* The uplink whose address the packet is for, if the port there stands for an inside. */
 static __always_inline struct route forward_hairpin_route(const struct pkt *p)
 {
-	struct port4_key key = { .outside_port = p->dport, .proto = p->proto };
-	struct port4_entry *port;
+	struct bitmap_entry *b = p->proto == IPPROTO_ICMP ? NULL : bitmap_lookup(p->dst, p->proto);
 
-	addr4_store(key.outside, p->dst);
-	port = p->proto == IPPROTO_ICMP ? NULL : bpf_map_lookup_elem(&fo_ports4, &key);
-	return (struct route){ .ifindex = port ? port->uplink : 0 };
+	return (struct route){ .ifindex = b && bitmap_has(b, bpf_ntohs(p->dport)) ? READ_ONCE(b->uplink) : 0 };
 }
 
 /* The session of a packet to the outside: found, brought up to date with the host's routes, or made. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * mapping.h - which outside port stands for an inside port, whatever the remote (RFC 4787 REQ-1, RFC 5382 REQ-1, RFC 5508
- * REQ-1)? Owns the fo_mappings4 and fo_ports4 maps, which are read when a session is made, and, with an open filter, for what
- * comes from outside. A mapping is one entry of each; it lasts as long as one of its sessions.
+ * REQ-1)? Owns the fo_mappings4 map, which is read when a session is made, and fo_ports4, which is read for what comes from outside
+ * to a network with an open filter. A mapping is an entry of the first, a bit of bitmap.h, and with an open filter an entry of the
+ * second; it lasts as long as one of its sessions.
  */
 #ifndef FLYOVER_MAPPING_H
 #define FLYOVER_MAPPING_H
@@ -13,7 +14,7 @@
 #include "life.h"
 #include "reply.h"
 
-/* Two full sets of TCP ports, or one of each protocol; memory is taken as they are made. */
+/* Two full sets of TCP ports, or one of each protocol. Set by the loader to no more than there can be sessions. */
 #define MAPPINGS_MAX 196608
 
 struct mapping4_key {
@@ -35,7 +36,6 @@ _Static_assert(sizeof(struct mapping4_entry) == 8, "no hidden padding");
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAPPINGS_MAX);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct mapping4_key);
 	__type(value, struct mapping4_entry);
 } fo_mappings4 SEC(".maps");
@@ -53,13 +53,11 @@ struct port4_entry {
 	__u8 inside[4];
 	__u32 endpoint; /* ifindex of the host's end */
 	__be16 inside_port;
-	bool open; /* any remote may send to it */
-	__u8 pad;
-	__u32 uplink; /* ifindex */
+	__u8 pad[6];
 };
 _Static_assert(sizeof(struct port4_entry) == 24, "no hidden padding");
 
-/* Whose an outside port is. Inserting is test and claim in one. */
+/* Whose an outside port is that any remote may send to. Who has the port's bit writes its entry. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAPPINGS_MAX);
@@ -72,7 +70,7 @@ static __always_inline bool port4_owner_of(const struct port4_key *key, struct r
 {
 	struct port4_entry *port = bpf_map_lookup_elem(&fo_ports4, key);
 
-	if (!port || !port->open)
+	if (!port)
 		return false;
 	owner->life = session_life_load(&port->life);
 	owner->inside = addr4_load(port->inside);
@@ -111,21 +109,12 @@ static __always_inline struct port4_key port4_key_of(const struct mapping4_key *
 	return port;
 }
 
-/* Claims an outside port: 0, -EEXIST if it is taken, or another error. */
-static __always_inline long port4_claim(const struct port4_key *key, const struct port4_entry *owner)
-{
-	long failed = bpf_map_update_elem(&fo_ports4, key, owner, BPF_NOEXIST);
-
-	if (!failed)
-		bitmap_set(addr4_load(key->outside), key->proto, bpf_ntohs(key->outside_port));
-	return failed;
-}
-
+/* Gives the port of a mapping back that is not there, or about to go. */
 static __always_inline void port4_release(const struct port4_key *key)
 {
-	/* In this order: whoever gets the port next sets its bit again. */
-	bitmap_clear(addr4_load(key->outside), key->proto, bpf_ntohs(key->outside_port));
+	/* In this order: the entry is whose the bit is. A mapping may have been made before the network's filter was another. */
 	bpf_map_delete_elem(&fo_ports4, key);
+	bitmap_release(addr4_load(key->outside), key->proto, bpf_ntohs(key->outside_port));
 }
 
 /* Gives a share in the mapping back. True: it was the last, and the mapping is gone. */

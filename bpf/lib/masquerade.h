@@ -24,6 +24,7 @@ struct session4_request {
 	struct session4_entry fresh;  /* what its entry is until it is filled in */
 	struct mapping4_key mapping;  /* whose share it takes */
 	struct mapping4_entry mapped; /* the mapping, if it is to be made */
+	struct port4_entry owner;     /* of the mapping's port, for an open filter */
 };
 
 /* The request of this CPU, apart from the stack, which has no room for it. */
@@ -99,9 +100,20 @@ static __always_inline bool masquerade_port(struct __sk_buff *skb, __u32 now)
 	return port_find(skb, true) > 0;
 }
 
+/* Lets any remote send to the port, which is the caller's, unless it may already. False: there is no memory for it. */
+static __always_inline bool masquerade_open_port(const struct port4_key *port, struct session4_request *req,
+						 const struct port_search *f)
+{
+	req->owner.life = f->fresh.life;
+	addr4_store(req->owner.inside, addr4_load(req->key.inside));
+	req->owner.endpoint = req->endpoint;
+	req->owner.inside_port = req->key.inside_port;
+	return bpf_map_lookup_elem(&fo_ports4, port) || !bpf_map_update_elem(&fo_ports4, port, &req->owner, BPF_ANY);
+}
+
 /* Takes a share in the inside's mapping, which is made if it is missing. Sets f->key.outside_port. */
-static __always_inline enum reason masquerade_map(struct __sk_buff *skb, struct session4_request *req, struct port_search *f,
-						  const struct endpoint_entry *ep, struct usage_entry *u)
+static __always_inline enum reason masquerade_map(struct __sk_buff *skb, struct session4_request *req, bool open,
+						  struct port_search *f, const struct endpoint_entry *ep, struct usage_entry *u)
 {
 	const struct mapping4_key *key = &req->mapping;
 	struct mapping4_entry *m = bpf_map_lookup_elem(&fo_mappings4, key);
@@ -110,7 +122,8 @@ static __always_inline enum reason masquerade_map(struct __sk_buff *skb, struct 
 	if (m) {
 		if (!mapping4_get(m, mapping4_tag(key), &f->key.outside_port))
 			return DROP_SESSION_RACE;
-		if (!port_is_host_socket(skb, &f->key))
+		port = port4_key_of(key, f->key.outside_port);
+		if (!port_is_host_socket(skb, &f->key) && (!open || masquerade_open_port(&port, req, f)))
 			return REASON_NONE;
 		if (mapping4_put(key)) /* the others have ended meanwhile */
 			usage_drop_mapping(u);
@@ -123,9 +136,13 @@ static __always_inline enum reason masquerade_map(struct __sk_buff *skb, struct 
 	}
 	if (!masquerade_port(skb, f->now))
 		return DROP_NO_PORT;
+	port = port4_key_of(key, f->key.outside_port);
+	if (open && !masquerade_open_port(&port, req, f)) {
+		port4_release(&port);
+		return DROP_NO_PORT;
+	}
 	req->mapped = (struct mapping4_entry){ .outside_port = f->key.outside_port, .tag = mapping4_tag(key), .sessions = 1 };
 	if (bpf_map_update_elem(&fo_mappings4, key, &req->mapped, BPF_NOEXIST)) {
-		port = port4_key_of(key, f->key.outside_port);
 		port4_release(&port);
 		return bpf_map_lookup_elem(&fo_mappings4, key) ? DROP_SESSION_RACE : DROP_SESSIONS_FULL;
 	}
@@ -154,12 +171,7 @@ static __always_inline void masquerade_seek(const struct session4_request *req, 
 	f->fresh.endpoint = req->endpoint;
 	f->fresh.inside_port = req->key.inside_port;
 	f->fresh.sessions = 1;
-	f->owner.life = f->fresh.life;
-	addr4_store(f->owner.inside, addr4_load(req->key.inside));
-	f->owner.endpoint = req->endpoint;
-	f->owner.inside_port = req->key.inside_port;
-	f->owner.uplink = req->uplink;
-	f->owner.open = net->flags & NETWORK_OPEN_FILTER;
+	f->uplink = req->uplink;
 	f->key.outside_port = 0;
 	f->first = net->port_first;
 	f->last = net->port_last;
@@ -177,7 +189,7 @@ static __always_inline enum reason masquerade_take(struct __sk_buff *skb, struct
 	if (!(flags & SESSION_MAPPED))
 		return masquerade_port(skb, f->now) ? REASON_NONE : DROP_NO_PORT;
 	req->mapping = session4_mapping_key(&req->key, f->key.outside);
-	reason = masquerade_map(skb, req, f, ep, u);
+	reason = masquerade_map(skb, req, flags & SESSION_OPEN, f, ep, u);
 	if (reason || (flags & SESSION_OPEN))
 		return reason;
 	f->key.remote_port = 0;

@@ -2,7 +2,7 @@
 /*
  * port.h - which outside port does a session or a mapping get? The source port if it is free, else the next free one of a
  * full-cycle stride over the range whose start and step come from a keyed hash (RFC 6056): no clustering, and every port has its
- * turn. Inserting into fo_replies4 or fo_ports4 is test and claim in one.
+ * turn. A session claims it by inserting into fo_replies4, a mapping by the port's bit; either is test and claim in one.
  */
 #ifndef FLYOVER_PORT_H
 #define FLYOVER_PORT_H
@@ -19,10 +19,9 @@
 struct port_search {
 	struct reply4_key key; /* but for the outside port, which is the result */
 	struct reply4_entry fresh;
-	struct port4_key port; /* the same as a mapping's */
-	struct port4_entry owner;
-	__u32 now;   /* seconds */
-	__u16 first; /* bounds of the range, host byte order, both included */
+	__u32 uplink; /* ifindex */
+	__u32 now;    /* seconds */
+	__u16 first;  /* bounds of the range, host byte order, both included */
 	__u16 last;
 	__u32 at; /* of the stride */
 	__u32 step;
@@ -32,8 +31,9 @@ struct port_search {
 	__u64 tried; /* ports of the word at hand, a bit for each */
 	bool mapped; /* for a mapping, which no other inside may share the port with */
 	bool found;
-	__u8 pad[2];
+	__u8 pad[6];
 };
+_Static_assert(sizeof(struct port_search) == 88, "no hidden padding");
 
 /* The search of this CPU, apart from the stack, which has no room for it. One program runs at a time. */
 struct {
@@ -108,26 +108,40 @@ static __always_inline bool port_vacate(const struct reply4_key *key, __u32 now,
 	       s->outside_port == key->outside_port && session4_bury(&owner, s, life);
 }
 
-/* Claims f->key's port for the mapping or session. Looks first, since that is cheaper than to try. */
-static __always_inline bool port_try(struct __sk_buff *skb, struct port_search *f)
-{
-	f->port.outside_port = f->key.outside_port;
-	f->port.proto = f->key.proto;
-	addr4_store(f->port.outside, addr4_load(f->key.outside));
-	if (!f->mapped && !port_vacate(&f->key, f->now, f->hold))
-		return false;
-	if (bpf_map_lookup_elem(&fo_ports4, &f->port) || port_is_host_socket(skb, &f->key))
-		return false;
-	if (f->mapped)
-		return !port4_claim(&f->port, &f->owner);
-	return !bpf_map_update_elem(&fo_replies4, &f->key, &f->fresh, BPF_NOEXIST);
-}
-
 struct port_turn {
 	struct __sk_buff *skb;
 	struct port_search *f;
-	struct bitmap_entry *b; /* of the space, for port_pick() */
+	struct bitmap_entry *b; /* the ports that mappings have; NULL: none, and it is for a session */
 };
+
+/* Has a mapping f->key's port? Here and below, what is read anew needs no room on the stack. */
+static __always_inline bool port_is_mapped(struct port_turn *t)
+{
+	struct bitmap_entry *b = READ_ONCE(t->b);
+
+	return b && bitmap_has(b, bpf_ntohs(READ_ONCE(t->f->key.outside_port)));
+}
+
+static __always_inline bool port_claim(struct port_turn *t)
+{
+	struct bitmap_entry *b = READ_ONCE(t->b);
+
+	return b && bitmap_claim(b, bpf_ntohs(READ_ONCE(t->f->key.outside_port)), t->f->uplink);
+}
+
+/* Claims f->key's port for the mapping or session. Looks first, since that is cheaper than to try. */
+static __always_inline bool port_try(struct port_turn *t)
+{
+	struct port_search *f = t->f;
+
+	if (!f->mapped && !port_vacate(&f->key, f->now, f->hold))
+		return false;
+	if (port_is_mapped(t) || port_is_host_socket(t->skb, &f->key))
+		return false;
+	if (f->mapped)
+		return port_claim(t);
+	return !bpf_map_update_elem(&fo_replies4, &f->key, &f->fresh, BPF_NOEXIST);
+}
 
 /* First the source port, and then step by step the stride. What is past the range, up to a power of two, is folded into it. */
 static long port_step(__u32 turn, struct port_turn *t)
@@ -142,7 +156,7 @@ static long port_step(__u32 turn, struct port_turn *t)
 		return 0;
 	}
 	f->key.outside_port = bpf_htons(wanted);
-	if (!port_try(t->skb, f))
+	if (!port_try(t))
 		return 0;
 	f->found = true;
 	return 1;
@@ -172,7 +186,7 @@ static long port_pick_step(__attribute__((unused)) __u32 turn, struct port_turn 
 	struct port_search *f = t->f;
 	__u32 first = f->first / 64, words = f->last / 64 - first + 1;
 	__u32 word = first + (f->at / 64 + f->words) % words, port;
-	__u64 free = bitmap_free(t->b, word) & ~f->tried;
+	__u64 free = t->b ? bitmap_free(t->b, word) & ~f->tried : 0;
 
 	if (!free) {
 		f->tried = 0;
@@ -184,7 +198,7 @@ static long port_pick_step(__attribute__((unused)) __u32 turn, struct port_turn 
 	if (port < f->first || port > f->last)
 		return 0;
 	f->key.outside_port = bpf_htons(port);
-	if (!port_try(t->skb, f))
+	if (!port_try(t))
 		return 0;
 	f->found = true;
 	return 1;
@@ -196,6 +210,14 @@ static __always_inline void port_pick(struct port_turn *turn)
 	turn->f->words = 0;
 	turn->f->tried = 0;
 	bpf_loop(PORT_ALL, port_pick_step, turn, 0);
+}
+
+/* Of the space, which a mapping makes if it is missing. Not inlined, to have its own stack. */
+static __noinline struct bitmap_entry *port_bitmap(const struct port_search *f)
+{
+	__be32 outside = addr4_load(f->key.outside);
+
+	return f->mapped ? bitmap_make(outside, f->key.proto) : bitmap_lookup(outside, f->key.proto);
 }
 
 /*
@@ -215,12 +237,13 @@ __noinline int port_find(struct __sk_buff *skb, bool all)
 	range = f->first << 16 | f->last; /* % 4: of the last port */
 	if (exhausted_is(space, range, now))
 		return -1;
+	turn.b = port_bitmap(f);
+	if (f->mapped && !turn.b) /* for want of memory */
+		return -1;
 	f->found = false;
 	f->hold = all ? port_hold | SESSION_PRESSED : port_hold;
-	if (all && f->mapped)
-		turn.b = bitmap_lookup(addr4_load(f->key.outside), f->key.proto);
-	port_walk(&turn, turn.b ? 1 : all ? PORT_ALL : PORT_TRIES);
-	if (turn.b && !f->found)
+	port_walk(&turn, !all ? PORT_TRIES : f->mapped ? 1 : PORT_ALL);
+	if (all && f->mapped && !f->found)
 		port_pick(&turn);
 	if (all && !f->found)
 		exhausted_note(space, range, now);

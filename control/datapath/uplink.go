@@ -63,13 +63,17 @@ func (u *Uplink) Observe(bool) (reconcile.Observation, error) {
 	return observeRows(rows)
 }
 
-// Apply implements reconcile.Resource.
+// Apply implements reconcile.Resource. Each address that the uplink has had leaves something behind; that of the one before this is left until
+// the next, for packets that are under way.
 func (u *Uplink) Apply() error {
 	if _, err := mustIfindexOf(u.Device); err != nil {
 		return err
 	}
 	rows, err := u.rows()
 	if err != nil {
+		return err
+	}
+	if err := pins.ForgetAddresses(); err != nil {
 		return err
 	}
 	return putRows(rows)

@@ -104,8 +104,19 @@ func BenchmarkARPAnswer(b *testing.B) {
 }
 
 // BenchmarkOut and BenchmarkIn: established sessions. For the warm figure the session is translated to itself.
-func BenchmarkOut(b *testing.B) {
-	d := loadLoopback(b, options{})
+func BenchmarkOut(b *testing.B) { benchMappings(b, benchOut) }
+
+func BenchmarkIn(b *testing.B) { benchMappings(b, benchIn) }
+
+func benchMappings(b *testing.B, bench func(*testing.B, mapping)) {
+	b.Helper()
+	for _, m := range []mapping{independent, dependent} {
+		b.Run(m.String(), func(b *testing.B) { bench(b, m) })
+	}
+}
+
+func benchOut(b *testing.B, m mapping) {
+	d := loadLoopback(b, options{Mapping: m})
 	e := d.sent(1, 21000, remote(443))
 	p := packet.New(layers.IPProtocolTCP, e, nil)
 	p.IPv4.TTL = 255
@@ -118,8 +129,8 @@ func BenchmarkOut(b *testing.B) {
 	})
 }
 
-func BenchmarkIn(b *testing.B) {
-	d := loadLoopback(b, options{})
+func benchIn(b *testing.B, m mapping) {
+	d := loadLoopback(b, options{Mapping: m})
 	f := d.open1(b, 21000)
 	p := d.reply(f)
 	p.IPv4.TTL = 255

@@ -4,7 +4,6 @@ package prog
 
 import (
 	"errors"
-	"maps"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -118,20 +117,7 @@ func (d *datapath) checkBijection(t testing.TB) {
 			t.Errorf("index entry %v %+v has %d sessions", index, r, replies[index])
 		}
 	}
-	ports := entries[portKey, portEntry](t, d.FoPorts4)
-	for key, m := range entries[mappingKey, mappingEntry](t, d.FoMappings4) {
-		if m.Sessions != mappings[key] {
-			t.Errorf("mapping %v %+v has %d sessions", key, m, mappings[key])
-		}
-		if p, ok := ports[portKeyOf(key, m)]; !ok || p.Inside != key.Inside || p.InsidePort != key.InsidePort {
-			t.Errorf("mapping %v %+v: its port is %+v, found %v", key, m, p, ok)
-		}
-		delete(ports, portKeyOf(key, m))
-	}
-	d.checkBitmaps(t)
-	for key, p := range ports {
-		t.Errorf("port %v %+v has no mapping", key, p)
-	}
+	d.checkPorts(t, mappings)
 	d.checkUsage(t, usage)
 }
 
@@ -159,22 +145,50 @@ func (d *datapath) checkMapping(t testing.TB, key sessionKey, s sessionEntry) {
 	}
 }
 
-// checkBitmaps holds a bit to be set for each outside port that a mapping has, and for no other.
-func (d *datapath) checkBitmaps(t testing.TB) {
+// checkPorts holds each mapping to have the sessions that are counted and a port of its own, whose bit is set, and no other bit to be; with an
+// open filter each port has its entry, and none without.
+func (d *datapath) checkPorts(t testing.TB, sessions map[mappingKey]uint32) {
 	t.Helper()
-	ports := entries[portKey, portEntry](t, d.FoPorts4)
+	claims, ports := d.claims(t), entries[portKey, portEntry](t, d.FoPorts4)
+	for key, m := range entries[mappingKey, mappingEntry](t, d.FoMappings4) {
+		at := portKeyOf(key, m)
+		if m.Sessions != sessions[key] {
+			t.Errorf("mapping %v %+v has %d sessions", key, m, sessions[key])
+		}
+		if !claims[at] {
+			t.Errorf("mapping %v %+v: the bit of its port is not set, or it is another's, too", key, m)
+		}
+		p, open := ports[at]
+		if want := d.mapping == openFilter; open != want || open && (p.Inside != key.Inside || p.InsidePort != key.InsidePort) {
+			t.Errorf("mapping %v %+v: its port is %+v, open %v, want %v", key, m, p, open, want)
+		}
+		delete(claims, at)
+		delete(ports, at)
+	}
+	for key := range claims {
+		t.Errorf("port %v has no mapping, and its bit is set", key)
+	}
+	for key, p := range ports {
+		t.Errorf("port %v %+v has no mapping", key, p)
+	}
+}
+
+func isClaimed(b *bpf.DatapathBitmapEntry, port uint16) bool {
+	return b.Taken[port/64]>>(port%64)&1 == 1
+}
+
+// claims are the outside ports whose bit is set.
+func (d *datapath) claims(t testing.TB) map[portKey]bool {
+	t.Helper()
+	all := map[portKey]bool{}
 	for key, b := range entries[bpf.DatapathBitmapKey, bpf.DatapathBitmapEntry](t, d.FoBitmaps) {
 		for port := range 1 << 16 {
-			_, taken := ports[portKey{Outside: key.Outside, Proto: key.Proto, OutsidePort: be16(uint16(port))}]
-			if set := b.Taken[port/64]>>(port%64)&1 == 1; set != taken {
-				t.Errorf("port %d of %v, protocol %d: taken %v, its bit is set %v", port, key.Outside, key.Proto, taken, set)
+			if isClaimed(&b, uint16(port)) {
+				all[portKey{Outside: key.Outside, Proto: key.Proto, OutsidePort: be16(uint16(port))}] = true
 			}
 		}
-		maps.DeleteFunc(ports, func(p portKey, _ portEntry) bool { return p.Outside == key.Outside && p.Proto == key.Proto })
 	}
-	for key := range ports {
-		t.Errorf("port %v has no bitmap", key)
-	}
+	return all
 }
 
 // checkUsage compares what is counted of each endpoint with its sessions.

@@ -108,6 +108,9 @@ func load(t testing.TB, opts options) *datapath {
 	for _, name := range []string{bpf.DatapathMapFoSessions4, bpf.DatapathMapFoReplies4, bpf.DatapathMapFoExpiry} {
 		spec.Maps[name].MaxEntries = opts.Sessions
 	}
+	for _, name := range []string{bpf.DatapathMapFoMappings4, bpf.DatapathMapFoPorts4} {
+		spec.Maps[name].MaxEntries = min(spec.Maps[name].MaxEntries, opts.Sessions)
+	}
 	if err := spec.LoadAndAssign(&d.DatapathObjects, &ebpf.CollectionOptions{Programs: opts.Programs}); err != nil {
 		t.Fatalf("load: %+v", err)
 	}

@@ -61,6 +61,27 @@ func TestFilterAlone(t *testing.T) {
 	}
 }
 
+// TestFilterOpened: the network's filter is opened while an inside port has a mapping: any remote may send to that from its next session on,
+// although others hold the mapping as it was.
+func TestFilterOpened(t *testing.T) {
+	d := load(t, options{Mapping: independent})
+	held := flow{layers.IPProtocolUDP, d.sent(1, 21000, remote(443)), 0}
+	held.port = d.masquerade(t, 1, held.proto, held.out, nil)
+	d.mapping = openFilter
+	d.fillTranslation(t)
+	next := flow{layers.IPProtocolUDP, d.sent(1, 21000, remote(444)), held.port}
+	if got := d.masquerade(t, 1, next.proto, next.out, nil); got != held.port {
+		t.Errorf("outside port %d, had %d", got, held.port)
+	}
+	d.checkBijection(t)
+	next.out.Destination = netip.MustParseAddrPort("203.0.113.66:6666")
+	p := d.reply(next)
+	d.expect(t, d.fromUplink(p.Bytes()), expectation{
+		reason: bpf.DatapathReasonFORWARD_INSIDE, frame: d.translatedBack(next, *p), to: 1})
+	d.end(t, netip.Addr{})
+	d.checkBijection(t)
+}
+
 // TestOwnAddressFromOutside: a hairpinned flow lets our own address in, and nobody outside who says that it is his.
 func TestOwnAddressFromOutside(t *testing.T) {
 	d := load(t, options{Mapping: independent})

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -120,6 +121,55 @@ func raceForPorts(t *testing.T, m mapping) {
 		}
 	}
 	d.finishRace(t, rounds*64)
+}
+
+// TestRaceForOwnPort: two endpoints send from the same source port at the same moment, each on a CPU, and each wants that as its outside port.
+// One has it, and the other one of its own.
+func TestRaceForOwnPort(t *testing.T) { overMappings(t, raceForOwnPort) }
+
+func raceForOwnPort(t *testing.T, m mapping) {
+	const rounds, first, tuples = 8, 40000, 256
+	for range rounds {
+		d := load(t, options{Mapping: m, Ports: [2]uint16{first, first + 4*tuples - 1}})
+		var meet meeting
+		var got [3][tuples]uint16
+		sender := func(id int) func() {
+			return func() {
+				for i := range tuples {
+					in := d.fromEndpoint(id, packet.New(layers.IPProtocolUDP, d.sent(id, uint16(first+i), remote(443)), nil).Bytes())
+					meet.wait(i)
+					if action, frame := in.run(t); action == actions[bpf.Forward] {
+						got[id][i] = binary.BigEndian.Uint16(frame[34:])
+					}
+				}
+			}
+		}
+		race(sender(1), sender(2))
+		owners := map[uint16]int{}
+		for i := range tuples {
+			owners[got[1][i]]++
+			owners[got[2][i]]++
+			if owners[uint16(first+i)] == 0 {
+				t.Errorf("port %d was free, and became %d and %d", first+i, got[1][i], got[2][i])
+			}
+		}
+		for port, n := range owners {
+			if n != 1 {
+				t.Errorf("outside port %d was given out %d times", port, n)
+			}
+		}
+		d.finishRace(t, 2*tuples)
+	}
+}
+
+// meeting lets two threads go on at the same moment, turn by turn.
+type meeting struct{ arrived atomic.Int32 }
+
+func (m *meeting) wait(turn int) {
+	m.arrived.Add(1)
+	for int(m.arrived.Load()) < 2*(turn+1) {
+		runtime.Gosched()
+	}
 }
 
 // TestRaceExpired: two CPUs take over the ports of sessions that are over, while those sessions come back.

@@ -85,10 +85,39 @@ func (w *twin) placeOf(p *model.PortOwner) *portEntry {
 	if p == nil {
 		return nil
 	}
-	e := portEntry{Inside: p.Inside.Addr().As4(), InsidePort: be16(p.Inside.Port()), Endpoint: w.ifindexOf(p.Owner), Uplink: w.uplink,
-		Open: w.mapping == openFilter}
+	e := portEntry{Inside: p.Inside.Addr().As4(), InsidePort: be16(p.Inside.Port()), Endpoint: w.ifindexOf(p.Owner)}
 	e.Life.Seen, e.Life.State = p.Seen, bpf.DatapathSessionState(p.State)
 	return &e
+}
+
+// openPorts are the mappings' ports that anybody may send to: all or none.
+func (w *twin) openPorts() map[model.PortKey]*model.PortOwner {
+	if w.mapping != openFilter {
+		return nil
+	}
+	return w.model.Ports
+}
+
+// claimed says whether the port's bit is set.
+func (w *twin) claimed(k portKey) bool {
+	b := lookup[bpf.DatapathBitmapKey, bpf.DatapathBitmapEntry](w, w.FoBitmaps, bpf.DatapathBitmapKey{Outside: k.Outside, Proto: k.Proto})
+	return b != nil && isClaimed(b, be16(k.OutsidePort))
+}
+
+// compareClaims holds the bits of the mappings' ports to be set, and no others.
+func (w *twin) compareClaims() []string {
+	var all []string
+	claims := w.claims(w.t)
+	for k := range w.model.Ports {
+		if !claims[placeKeyOf(k)] {
+			all = append(all, fmt.Sprintf("port %v is a mapping's, and its bit is not set", k))
+		}
+		delete(claims, placeKeyOf(k))
+	}
+	for k := range claims {
+		all = append(all, fmt.Sprintf("port %+v is nobody's, and its bit is set", k))
+	}
+	return all
 }
 
 // lookup is the entry of a key, nil if there is none.
@@ -151,7 +180,10 @@ func (w *twin) compareTouched() []string {
 	}
 	for _, k := range touched.Ports {
 		got := lookup[portKey, portEntry](w, w.FoPorts4, placeKeyOf(k))
-		all = append(all, unequal("port", k, w.placeOf(w.model.Ports[k]), got)...)
+		all = append(all, unequal("port", k, w.placeOf(w.openPorts()[k]), got)...)
+		if claimed, want := w.claimed(placeKeyOf(k)), w.model.Ports[k] != nil; claimed != want {
+			all = append(all, fmt.Sprintf("port %v: its bit is %v, want %v", k, claimed, want))
+		}
 	}
 	for _, k := range touched.Datagrams {
 		got := lookup[bpf.DatapathDatagram4Key, bpf.DatapathDatagram4Entry](w, w.FoDatagrams4, w.datagramKeyOf(k))
@@ -181,7 +213,8 @@ func (w *twin) compareTables() []string {
 	all = append(all, compareAll(w, "session", w.FoSessions4, w.model.Sessions, sessionKeyOf, w.sessionOf, living)...)
 	all = append(all, compareAll(w, "permit", w.FoReplies4, w.model.Permits, permitKeyOf, w.permitOf, same)...)
 	all = append(all, compareAll(w, "mapping", w.FoMappings4, w.model.Mappings, mappedKeyOf, mappedOf, untagged)...)
-	all = append(all, compareAll(w, "port", w.FoPorts4, w.model.Ports, placeKeyOf, w.placeOf, same)...)
+	all = append(all, compareAll(w, "port", w.FoPorts4, w.openPorts(), placeKeyOf, w.placeOf, same)...)
+	all = append(all, w.compareClaims()...)
 	all = append(all, compareAll(w, "datagram", w.FoDatagrams4, w.model.Datagrams, w.datagramKeyOf, w.datagramOf, same)...)
 	for id := range w.endpoints[1:] {
 		all = append(all, w.compareUsage(id+1)...)

@@ -3,6 +3,8 @@
 package main
 
 import (
+	"math/bits"
+
 	"flyover/bpf"
 	"flyover/loader"
 )
@@ -31,13 +33,13 @@ type tables struct {
 	wrong          int // sessions, index entries, mappings and ports that do not belong together
 	replies        map[replyKey]share
 	mappings       map[mappingKey]share
-	ports          map[portKey]share
+	ports          map[portKey]bool
 }
 
 // readTables compares them: each session has the index entry and the mapping that it should have, these count their sessions
-// and nobody else's, each port has one mapping, and none is left over.
+// and nobody else's, each port whose bit is set has one mapping, and none is left over.
 func readTables() (*tables, error) {
-	t := &tables{replies: map[replyKey]share{}, mappings: map[mappingKey]share{}, ports: map[portKey]share{}}
+	t := &tables{replies: map[replyKey]share{}, mappings: map[mappingKey]share{}, ports: map[portKey]bool{}}
 	if err := scan(bpf.DatapathMapFoSessions4, t.addSession); err != nil {
 		return nil, err
 	}
@@ -50,19 +52,27 @@ func readTables() (*tables, error) {
 	}
 	if err := scan(bpf.DatapathMapFoMappings4, func(k mappingKey, m mappingEntry) {
 		port := portKey{Outside: k.Outside, OutsidePort: m.OutsidePort, Proto: k.Proto}
-		_, taken := t.ports[port]
-		t.strike(t.mappings[k] == share{k.Inside, m.OutsidePort, m.Sessions} && !taken)
-		t.ports[port] = share{inside: k.Inside, insidePort: k.InsidePort}
+		t.strike(t.mappings[k] == share{k.Inside, m.OutsidePort, m.Sessions} && !t.ports[port])
+		t.ports[port] = true
 		delete(t.mappings, k)
 	}); err != nil {
 		return nil, err
 	}
-	err := scan(bpf.DatapathMapFoPorts4, func(k portKey, p portEntry) {
-		t.strike(t.ports[k] == share{inside: p.Inside, insidePort: p.InsidePort})
-		delete(t.ports, k)
-	})
+	err := scan(bpf.DatapathMapFoBitmaps, t.strikePorts)
 	t.wrong += len(t.replies) + len(t.mappings) + len(t.ports)
 	return t, err
+}
+
+// strikePorts strikes off the mappings' ports whose bits are set.
+func (t *tables) strikePorts(k bpf.DatapathBitmapKey, b bpf.DatapathBitmapEntry) {
+	for port := range 1 << 16 {
+		if b.Taken[port/64]>>(port%64)&1 == 0 {
+			continue
+		}
+		p := portKey{Outside: k.Outside, OutsidePort: bits.ReverseBytes16(uint16(port)), Proto: k.Proto}
+		t.strike(t.ports[p])
+		delete(t.ports, p)
+	}
 }
 
 func (t *tables) strike(right bool) {
