@@ -356,6 +356,11 @@ type DatapathReply4Entry struct {
 	Sessions   uint32
 }
 
+type DatapathReply4Guess struct {
+	_     structs.HostLayout
+	Tuple bool
+}
+
 type DatapathReply4Key struct {
 	_           structs.HostLayout
 	Remote      [4]uint8
@@ -525,6 +530,7 @@ const (
 	DatapathMapFoExpiry              = "fo_expiry"
 	DatapathMapFoFdb                 = "fo_fdb"
 	DatapathMapFoFirst               = "fo_first"
+	DatapathMapFoGuess               = "fo_guess"
 	DatapathMapFoHeld                = "fo_held"
 	DatapathMapFoMappings4           = "fo_mappings4"
 	DatapathMapFoMessage             = "fo_message"
@@ -619,6 +625,7 @@ type DatapathMapSpecs struct {
 	FoExpiry      *ebpf.MapSpec `ebpf:"fo_expiry"`
 	FoFdb         *ebpf.MapSpec `ebpf:"fo_fdb"`
 	FoFirst       *ebpf.MapSpec `ebpf:"fo_first"`
+	FoGuess       *ebpf.MapSpec `ebpf:"fo_guess"`
 	FoHeld        *ebpf.MapSpec `ebpf:"fo_held"`
 	FoMappings4   *ebpf.MapSpec `ebpf:"fo_mappings4"`
 	FoMessage     *ebpf.MapSpec `ebpf:"fo_message"`
@@ -683,6 +690,7 @@ type DatapathMaps struct {
 	FoExpiry      *ebpf.Map `ebpf:"fo_expiry"`
 	FoFdb         *ebpf.Map `ebpf:"fo_fdb"`
 	FoFirst       *ebpf.Map `ebpf:"fo_first"`
+	FoGuess       *ebpf.Map `ebpf:"fo_guess"`
 	FoHeld        *ebpf.Map `ebpf:"fo_held"`
 	FoMappings4   *ebpf.Map `ebpf:"fo_mappings4"`
 	FoMessage     *ebpf.Map `ebpf:"fo_message"`
@@ -715,6 +723,7 @@ func (m *DatapathMaps) Close() error {
 		m.FoExpiry,
 		m.FoFdb,
 		m.FoFirst,
+		m.FoGuess,
 		m.FoHeld,
 		m.FoMappings4,
 		m.FoMessage,

@@ -86,26 +86,38 @@ static __always_inline enum reason forward_session(struct pkt *p, __u32 network,
 }
 
 /*
- * Whose is the flow that the outside calls key? Most often that of a mapping that knows the remote; what else there can be, the
- * uplink says.
+ * Whose is the flow that the outside calls key? That of a mapping that knows the remote, or what else there can be, as the uplink says. A
+ * tuple is looked for first if the last packet was one's.
  */
 static __always_inline bool forward_owner_of(__u32 uplink, const struct reply4_key *flow, struct reply4_owner *owner)
 {
 	struct port4_key port = { .outside_port = flow->outside_port, .proto = flow->proto };
+	struct reply4_guess *guess = reply4_guess_here();
 	struct reply4_key key = *flow;
 	struct uplink_entry *up;
+	bool first;
 
+	if (!guess)
+		return false;
+	first = guess->tuple && flow->remote_port;
+	if (first && reply4_owner_of(&key, owner))
+		return true;
 	key.remote_port = 0;
 	/* A tuple may have remote port 0, too, and is nobody else's then. */
-	if (reply4_owner_of(&key, owner) && (owner->mapped || !flow->remote_port))
+	if (reply4_owner_of(&key, owner) && (owner->mapped || !flow->remote_port)) {
+		if (first)
+			guess->tuple = false;
 		return true;
+	}
 	up = uplink_lookup(uplink);
 	if (!up)
 		return false;
-	if ((up->lookups & UPLINK_TUPLES) && flow->remote_port) {
+	if ((up->lookups & UPLINK_TUPLES) && flow->remote_port && !first) {
 		key.remote_port = flow->remote_port;
-		if (reply4_owner_of(&key, owner))
+		if (reply4_owner_of(&key, owner)) {
+			guess->tuple = true;
 			return true;
+		}
 	}
 	addr4_store(port.outside, addr4_load(flow->outside));
 	return (up->lookups & UPLINK_PORTS) && port4_owner_of(&port, owner);

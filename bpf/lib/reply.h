@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * reply.h - whose is a packet from outside? Owns the fo_replies4 map, the sessions' index by what the outside uses.
+ * reply.h - whose is a packet from outside? Owns the fo_replies4 map, the sessions' index by what the outside uses, and fo_guess.
  *
  * An endpoint-independent mapping has one entry for each remote address that its inside has sent to, whatever the port: that is
  * address-dependent filtering (RFC 4787 section 5). An endpoint-dependent session has an entry of its own.
@@ -42,6 +42,25 @@ struct {
 	__type(key, struct reply4_key);
 	__type(value, struct reply4_entry);
 } fo_replies4 SEC(".maps");
+
+struct reply4_guess {
+	bool tuple; /* the last packet whose owner was found was found by its tuple */
+};
+
+/* Index: 0. What this CPU looks for first, since packets are most often of the same kind as the one before; for speed alone. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct reply4_guess);
+} fo_guess SEC(".maps");
+
+static __always_inline struct reply4_guess *reply4_guess_here(void)
+{
+	__u32 index = 0;
+
+	return bpf_map_lookup_elem(&fo_guess, &index);
+}
 
 /* What a packet from outside calls its flow. */
 static __always_inline struct reply4_key reply4_key_of(const struct pkt *p)

@@ -82,6 +82,28 @@ func TestFilterOpened(t *testing.T) {
 	d.checkBijection(t)
 }
 
+// TestOwnersByTurns: packets from outside to a tuple and to a mapping reach the inside, whichever came before. What a program looks for first is
+// what it found last.
+func TestOwnersByTurns(t *testing.T) {
+	for _, proto := range []layers.IPProtocol{layers.IPProtocolUDP, layers.IPProtocolTCP} {
+		t.Run(proto.String(), func(t *testing.T) {
+			d := load(t, options{Mapping: independent})
+			mapped := d.open(t, proto, 21000)
+			d.mapping = dependent
+			d.fillTranslation(t)
+			tuple := d.open(t, proto, 22000)
+			for i, f := range []flow{tuple, tuple, mapped, mapped, tuple, mapped, tuple, tuple} {
+				p := d.reply(f)
+				d.expect(t, d.fromUplink(p.Bytes()), expectation{
+					reason: bpf.DatapathReasonFORWARD_INSIDE, frame: d.translatedBack(f, *p), to: 1})
+				if t.Failed() {
+					t.Fatalf("at packet %d", i)
+				}
+			}
+		})
+	}
+}
+
 // TestOwnAddressFromOutside: a hairpinned flow lets our own address in, and nobody outside who says that it is his.
 func TestOwnAddressFromOutside(t *testing.T) {
 	d := load(t, options{Mapping: independent})
