@@ -24,6 +24,7 @@ type options struct {
 	sessions    int
 	sample      int
 	connections int
+	endpoints   int
 	tracked     int
 	flood       time.Duration
 }
@@ -42,6 +43,7 @@ var tests = []test{
 	{"exhausted", "a flood to one remote, all ports of which are taken, beside a neighbour", exhausted},
 	{"full", "a flood of new sessions without limits: the table is full", full},
 	{"connections", "short TCP connections", connections},
+	{"endpoints", "many endpoints: up, up again, one more, one less, status, down", manyEndpoints},
 }
 
 func names() string {
@@ -72,12 +74,14 @@ func parse() (options, error) {
 	flag.IntVar(&o.sessions, "sessions", 1<<20, "size of the tables that are filled")
 	flag.IntVar(&o.sample, "sample", 10000, "sessions among them that are kept alive and watched")
 	flag.IntVar(&o.connections, "connections", 200000, "short TCP connections in all; beside the flood at most 10000")
+	flag.IntVar(&o.endpoints, "endpoints", 1000, "endpoints of the host, 10000 at most")
 	flag.IntVar(&o.tracked, "tracked", 200000, "entries of connection tracking to measure")
 	flag.DurationVar(&o.flood, "flood", 20*time.Second, "how long a flood lasts")
 	flag.Parse()
-	if flag.NArg() > 0 || o.sessions < 16384 || o.sample < 2 || o.sample > o.sessions/2 || o.sample > maxSample || o.connections < clients {
-		return o, fmt.Errorf("takes no arguments, at least 16384 sessions, a sample of 2 to half of them and %d at most, and %d connections",
-			maxSample, clients)
+	if flag.NArg() > 0 || o.sessions < 16384 || o.sample < 2 || o.sample > o.sessions/2 || o.sample > maxSample || o.connections < clients ||
+		o.endpoints < 1 || o.endpoints > 10000 {
+		return o, fmt.Errorf("takes no arguments, at least 16384 sessions, a sample of 2 to half of them and %d at most, %d connections, "+
+			"and 1 to 10000 endpoints", maxSample, clients)
 	}
 	for _, name := range strings.Split(o.tests, ",") {
 		if find(name) == nil {
