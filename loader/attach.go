@@ -44,26 +44,28 @@ func (p Pins) Attach(hook Hook, ifindex int, at Point, build string) error {
 	return nil
 }
 
-// Attached says whether the program of generation build is at the point; ErrNotAttached if none of ours is.
-func (p Pins) Attached(hook Hook, ifindex int, at Point, build string) (bool, error) {
+// Attached returns the program of ours that is at the point; ErrNotAttached if there is none.
+func (p Pins) Attached(hook Hook, ifindex int, at Point) (ebpf.ProgramID, error) {
 	have, err := p.attacher(hook).attached(ifindex, at)
 	if err != nil {
-		return false, fmt.Errorf("look for %s by %s at interface %d: %w", at, hook, ifindex, err)
+		return 0, fmt.Errorf("look for %s by %s at interface %d: %w", at, hook, ifindex, err)
 	}
+	return have, nil
+}
+
+// ProgramID returns the program of generation build for the point; ErrNotAttached if the generation is not there.
+func (p Pins) ProgramID(build string, at Point) (ebpf.ProgramID, error) {
 	prog, err := p.program(build, at)
-	if errors.Is(err, ErrNotAttached) {
-		return false, nil
-	}
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	defer prog.Close()
 	info, err := prog.Info()
 	if err != nil {
-		return false, fmt.Errorf("look at program %s: %w", at, err)
+		return 0, fmt.Errorf("look at program %s: %w", at, err)
 	}
-	want, _ := info.ID()
-	return have == want, nil
+	id, _ := info.ID()
+	return id, nil
 }
 
 // Detach removes the program from the point. None there, or no such interface, is not an error.

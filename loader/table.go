@@ -79,6 +79,18 @@ func (t *Table[K, V]) Each(visit func(K, V)) error {
 	return nil
 }
 
+// All is Each by few system calls where the kernel can hand out many entries at once. Entries that come or go meanwhile may be
+// visited or not.
+func (t *Table[K, V]) All(visit func(K, V)) error {
+	if t.m.Type() != ebpf.Hash {
+		return t.Each(visit)
+	}
+	return t.Scan(func(k K, v V) error {
+		visit(k, v)
+		return nil
+	})
+}
+
 // scanBatch is how many entries Scan asks the kernel for at once, 200 KB of the largest. No bucket of a hash holds as many.
 const scanBatch = 4096
 

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/cilium/ebpf"
+
 	"flyover/control/reconcile"
+	"flyover/control/topology"
 	"flyover/loader"
 )
 
@@ -37,18 +40,27 @@ func (a *Attachment) ID() string { return fmt.Sprintf("%s %s %s", a.Device, a.Po
 func (*Attachment) Lingers() {}
 
 // Observe implements reconcile.Resource.
-func (a *Attachment) Observe(bool) (reconcile.Observation, error) {
-	index, err := ifindexOf(a.Device)
+func (a *Attachment) Observe(s *reconcile.Survey, _ bool) (reconcile.Observation, error) {
+	index, err := topology.LinkIndex(s, a.Device)
 	if err != nil || index == 0 {
 		return reconcile.Observation{}, err
 	}
-	current, err := pins.Attached(a.Hook, int(index), a.Point, a.Build)
-	switch {
-	case errors.Is(err, loader.ErrNotAttached):
+	have, err := pins.Attached(a.Hook, int(index), a.Point)
+	if errors.Is(err, loader.ErrNotAttached) {
 		return reconcile.Observation{}, nil
-	case err != nil:
+	}
+	if err != nil {
 		return reconcile.Observation{}, err
-	case current:
+	}
+	type program struct {
+		build string
+		point loader.Point
+	}
+	want, err := reconcile.Once(s, program{a.Build, a.Point}, func() (ebpf.ProgramID, error) { return pins.ProgramID(a.Build, a.Point) })
+	switch {
+	case err != nil && !errors.Is(err, loader.ErrNotAttached):
+		return reconcile.Observation{}, err
+	case err == nil && have == want:
 		return reconcile.Observation{Status: reconcile.Same}, nil
 	}
 	return reconcile.Observation{Status: reconcile.Different, Detail: "program of another build"}, nil

@@ -38,7 +38,7 @@ func (*BPFFS) Lingers() {}
 func (b *BPFFS) Keeps() bool { return !b.Mounted }
 
 // Observe implements reconcile.Resource. Pin directories that somebody else has put there are foreign.
-func (b *BPFFS) Observe(bool) (reconcile.Observation, error) {
+func (b *BPFFS) Observe(*reconcile.Survey, bool) (reconcile.Observation, error) {
 	mounted, err := isBPFFS(loader.BPFFS)
 	if err != nil || !mounted {
 		return reconcile.Observation{}, err

@@ -7,9 +7,10 @@ package datapath
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"flyover/bpf"
 	"flyover/control/reconcile"
@@ -33,15 +34,29 @@ func Kinds() map[string]func() reconcile.Resource {
 
 // ifindexOf returns the number of the named interface, 0 if there is none.
 func ifindexOf(name string) (uint32, error) {
-	ifi, err := net.InterfaceByName(name)
-	var op *net.OpError
-	if errors.As(err, &op) && op.Err.Error() == "no such network interface" {
+	index, err := ioctlIndex(name)
+	if errors.Is(err, unix.ENODEV) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, fmt.Errorf("look up interface %s: %w", name, err)
 	}
-	return uint32(ifi.Index), nil
+	return index, nil
+}
+
+// ioctlIndex asks for the one interface; the net package would have the kernel list all of them.
+func ioctlIndex(name string) (uint32, error) {
+	request, err := unix.NewIfreq(name)
+	if err != nil {
+		return 0, err
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(fd)
+	err = unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, request)
+	return request.Uint32(), err
 }
 
 // mustIfindexOf is ifindexOf for an interface that has to be there.
@@ -57,8 +72,10 @@ func mustIfindexOf(name string) (uint32, error) {
 type row interface {
 	// name of the map.
 	name() string
-	// observe compares the map's entry with the row.
-	observe() (reconcile.Status, error)
+	// observe compares the map's entry, as the survey has it, with the row.
+	observe(s *reconcile.Survey) (reconcile.Status, error)
+	// there compares it now.
+	there() (reconcile.Status, error)
 	put() error
 	remove() error
 }
@@ -80,24 +97,55 @@ func (e entry[K, V]) with(use func(*loader.Table[K, V]) error) error {
 	return errors.Join(use(t), t.Close())
 }
 
-func (e entry[K, V]) observe() (status reconcile.Status, err error) {
-	var zero V
-	err = e.with(func(t *loader.Table[K, V]) error {
-		have, ok, err := t.Get(e.key)
-		switch {
-		case !ok || have == zero && have != e.value:
-			status = reconcile.Absent
-		case have == e.value:
-			status = reconcile.Same
-		default:
-			status = reconcile.Different
+// tableKey is the name of a map of which a survey holds all entries.
+type tableKey string
+
+func (e entry[K, V]) observe(s *reconcile.Survey) (reconcile.Status, error) {
+	all, err := entriesOf[K, V](s, e.table)
+	have, ok := all[e.key]
+	return e.compare(have, ok), err
+}
+
+// entriesOf returns what the map holds, nothing if there is no such map.
+func entriesOf[K, V comparable](s *reconcile.Survey, table string) (map[K]V, error) {
+	return reconcile.Once(s, tableKey(table), func() (map[K]V, error) {
+		all := map[K]V{}
+		err := entry[K, V]{table: table}.with(func(t *loader.Table[K, V]) error {
+			return t.All(func(k K, v V) { all[k] = v })
+		})
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, nil
 		}
+		return all, err
+	})
+}
+
+func (e entry[K, V]) there() (status reconcile.Status, err error) {
+	have, ok, err := e.get()
+	return e.compare(have, ok), err
+}
+
+// get returns what the map has under the key; false if nothing, or if there is no such map.
+func (e entry[K, V]) get() (have V, ok bool, err error) {
+	err = e.with(func(t *loader.Table[K, V]) (err error) {
+		have, ok, err = t.Get(e.key)
 		return err
 	})
 	if errors.Is(err, os.ErrNotExist) {
-		return reconcile.Absent, nil
+		return have, false, nil
 	}
-	return status, err
+	return have, ok, err
+}
+
+func (e entry[K, V]) compare(have V, ok bool) reconcile.Status {
+	var zero V
+	switch {
+	case !ok || have == zero && have != e.value:
+		return reconcile.Absent
+	case have == e.value:
+		return reconcile.Same
+	}
+	return reconcile.Different
 }
 
 func (e entry[K, V]) put() error {
@@ -133,11 +181,11 @@ func (e entry[K, V]) removeWhere(condition func(K, V) bool) error {
 }
 
 // observeRows is Same if all rows are, Absent if none is there, Different otherwise.
-func observeRows(rows []row) (reconcile.Observation, error) {
+func observeRows(survey *reconcile.Survey, rows []row) (reconcile.Observation, error) {
 	var same, absent int
 	var details []string
 	for _, r := range rows {
-		s, err := r.observe()
+		s, err := r.observe(survey)
 		switch {
 		case err != nil:
 			return reconcile.Observation{}, err

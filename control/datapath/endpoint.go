@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"slices"
 
 	"flyover/bpf"
 	"flyover/control/reconcile"
@@ -25,6 +26,9 @@ type Endpoint struct {
 	MAC     topology.MAC
 	// Limits of its translation and of its broadcasts, see lib/usage.h.
 	Limits Limits
+
+	// seen are the interfaces whose endpoints had its number or its address when it was last observed.
+	seen []uint32
 }
 
 // Limits are what an endpoint may take of what all share; 0 is no limit.
@@ -43,16 +47,7 @@ func (*Endpoint) Lingers() {}
 
 func (e *Endpoint) rows(index uint32) []row {
 	return []row{
-		entry[bpf.DatapathEndpointKey, bpf.DatapathEndpointEntry]{
-			bpf.DatapathMapFoEndpoints,
-			bpf.DatapathEndpointKey{Ifindex: index},
-			bpf.DatapathEndpointEntry{
-				Id: e.Number, Network: e.Network, Addr4: e.Address.As4(), Mac: e.MAC,
-				SessionsMax: e.Limits.Sessions, MappingsMax: e.Limits.Mappings,
-				SessionsRate: e.Limits.Rate, SessionsBurst: e.Limits.Burst,
-				BroadcastsRate: e.Limits.Broadcasts,
-			},
-		},
+		e.identityRow(index),
 		entry[bpf.DatapathFdbKey, bpf.DatapathFdbEntry]{
 			bpf.DatapathMapFoFdb,
 			bpf.DatapathFdbKey{Network: e.Network, Mac: e.MAC},
@@ -62,13 +57,54 @@ func (e *Endpoint) rows(index uint32) []row {
 	}
 }
 
-// Observe implements reconcile.Resource.
-func (e *Endpoint) Observe(bool) (reconcile.Observation, error) {
-	index, err := ifindexOf(e.Device)
-	if err != nil || index == 0 {
+// identityRow is who sends what comes from the interface.
+func (e *Endpoint) identityRow(index uint32) entry[bpf.DatapathEndpointKey, bpf.DatapathEndpointEntry] {
+	return entry[bpf.DatapathEndpointKey, bpf.DatapathEndpointEntry]{
+		bpf.DatapathMapFoEndpoints,
+		bpf.DatapathEndpointKey{Ifindex: index},
+		bpf.DatapathEndpointEntry{
+			Id: e.Number, Network: e.Network, Addr4: e.Address.As4(), Mac: e.MAC,
+			SessionsMax: e.Limits.Sessions, MappingsMax: e.Limits.Mappings,
+			SessionsRate: e.Limits.Rate, SessionsBurst: e.Limits.Burst,
+			BroadcastsRate: e.Limits.Broadcasts,
+		},
+	}
+}
+
+// Observe implements reconcile.Resource. It notes who else has the endpoint's number or address, for Apply and Remove.
+func (e *Endpoint) Observe(s *reconcile.Survey, _ bool) (reconcile.Observation, error) {
+	index, err := topology.LinkIndex(s, e.Device)
+	if err != nil {
 		return reconcile.Observation{}, err
 	}
-	return observeRows(e.rows(index))
+	all, err := identitiesOf(s)
+	if err != nil {
+		return reconcile.Observation{}, err
+	}
+	e.seen = slices.Concat(all.byNumber[e.Number], all.byAddress[e.Address.As4()])
+	if index == 0 {
+		return reconcile.Observation{}, nil
+	}
+	return observeRows(s, e.rows(index))
+}
+
+// identities are the interfaces in fo_endpoints by what their endpoints have.
+type identities struct {
+	byNumber  map[uint32][]uint32
+	byAddress map[[4]byte][]uint32
+}
+
+func identitiesOf(s *reconcile.Survey) (identities, error) {
+	type key struct{}
+	return reconcile.Once(s, key{}, func() (identities, error) {
+		all, err := entriesOf[bpf.DatapathEndpointKey, bpf.DatapathEndpointEntry](s, bpf.DatapathMapFoEndpoints)
+		by := identities{map[uint32][]uint32{}, map[[4]byte][]uint32{}}
+		for k, v := range all {
+			by.byNumber[v.Id] = append(by.byNumber[v.Id], k.Ifindex)
+			by.byAddress[v.Addr4] = append(by.byAddress[v.Addr4], k.Ifindex)
+		}
+		return by, err
+	})
 }
 
 // Apply implements reconcile.Resource. What another interface, MAC or address of the same endpoint, or another endpoint of the same
@@ -78,7 +114,7 @@ func (e *Endpoint) Apply() error {
 	if err != nil {
 		return err
 	}
-	all, err := knownEndpoints()
+	all, err := e.known(index)
 	if err != nil {
 		return err
 	}
@@ -98,7 +134,11 @@ func (e *Endpoint) Apply() error {
 
 // Remove implements reconcile.Resource. It goes by the endpoint's number, since the interface may be gone.
 func (e *Endpoint) Remove() error {
-	all, err := knownEndpoints()
+	index, err := ifindexOf(e.Device)
+	if err != nil {
+		return err
+	}
+	all, err := e.known(index)
 	if err != nil {
 		return err
 	}
@@ -119,23 +159,25 @@ type knownEndpoint struct {
 	ifindex uint32
 }
 
-// knownEndpoints is none if there is no such map.
-func knownEndpoints() ([]knownEndpoint, error) {
-	t, err := loader.OpenTable[bpf.DatapathEndpointKey, bpf.DatapathEndpointEntry](pins, bpf.DatapathMapFoEndpoints)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
+// known returns the entries of fo_endpoints that e has to do with: of its interface, and those that had its number or its address when
+// it was last observed.
+func (e *Endpoint) known(index uint32) ([]knownEndpoint, error) {
+	candidates := append([]uint32{index}, e.seen...)
+	slices.Sort(candidates)
 	var all []knownEndpoint
-	err = t.Each(func(k bpf.DatapathEndpointKey, v bpf.DatapathEndpointEntry) {
-		all = append(all, knownEndpoint{Endpoint{
-			Number: v.Id, Network: v.Network, Address: netip.AddrFrom4(v.Addr4), MAC: v.Mac,
-			Limits: Limits{v.SessionsMax, v.MappingsMax, v.SessionsRate, v.SessionsBurst, v.BroadcastsRate},
-		}, k.Ifindex})
-	})
-	return all, errors.Join(err, t.Close())
+	for _, ifindex := range slices.Compact(candidates) {
+		v, ok, err := e.identityRow(ifindex).get()
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			all = append(all, knownEndpoint{Endpoint{
+				Number: v.Id, Network: v.Network, Address: netip.AddrFrom4(v.Addr4), MAC: v.Mac,
+				Limits: Limits{v.SessionsMax, v.MappingsMax, v.SessionsRate, v.SessionsBurst, v.BroadcastsRate},
+			}, ifindex})
+		}
+	}
+	return all, nil
 }
 
 // giveWay takes out what e does not take over: rows of other keys, and the sessions unless e keeps them.
@@ -153,7 +195,7 @@ func (k knownEndpoint) giveWay(e *Endpoint, keeps bool) error {
 func (k knownEndpoint) removeRows() error {
 	for _, r := range k.rows(k.ifindex) {
 		// An endpoint that took over the MAC or the address has rows of the same keys by now.
-		status, err := r.observe()
+		status, err := r.there()
 		if err == nil && status == reconcile.Same {
 			err = r.remove()
 		}

@@ -94,12 +94,12 @@ func (n *Network) entry(bridge uint32) bpf.DatapathNetworkEntry {
 }
 
 // Observe implements reconcile.Resource.
-func (n *Network) Observe(bool) (reconcile.Observation, error) {
+func (n *Network) Observe(s *reconcile.Survey, _ bool) (reconcile.Observation, error) {
 	rows, err := n.rows()
 	if err != nil {
 		return reconcile.Observation{}, err
 	}
-	return observeRows(rows)
+	return observeRows(s, rows)
 }
 
 // Apply implements reconcile.Resource. What the network was before stays until it is known as what it is.

@@ -30,7 +30,7 @@ func (*Programs) ID() string { return pins.Root() }
 func (*Programs) Lingers() {}
 
 // Observe implements reconcile.Resource.
-func (p *Programs) Observe(bool) (reconcile.Observation, error) {
+func (p *Programs) Observe(*reconcile.Survey, bool) (reconcile.Observation, error) {
 	if pins.Whole(p.Build) && pins.Holds(p.Sessions) {
 		return reconcile.Observation{Status: reconcile.Same}, nil
 	}

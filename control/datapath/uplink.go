@@ -55,12 +55,12 @@ func (u *Uplink) rows() ([]row, error) {
 }
 
 // Observe implements reconcile.Resource.
-func (u *Uplink) Observe(bool) (reconcile.Observation, error) {
+func (u *Uplink) Observe(s *reconcile.Survey, _ bool) (reconcile.Observation, error) {
 	rows, err := u.rows()
 	if err != nil || len(rows) == 0 {
 		return reconcile.Observation{}, err
 	}
-	return observeRows(rows)
+	return observeRows(s, rows)
 }
 
 // Apply implements reconcile.Resource. Each address that the uplink has had leaves something behind; that of the one before this is left until

@@ -55,7 +55,7 @@ func (t Table) ID() string {
 }
 
 // Observe implements reconcile.Resource. A table is recognised as ours by the comments of its rules.
-func (t Table) Observe(owned bool) (reconcile.Observation, error) {
+func (t Table) Observe(_ *reconcile.Survey, owned bool) (reconcile.Observation, error) {
 	conn, err := nftables.New()
 	if err != nil {
 		return reconcile.Observation{}, fmt.Errorf("observe masquerade: %w", explain(err))

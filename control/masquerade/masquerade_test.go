@@ -197,7 +197,7 @@ func dump(t *testing.T, table Table) *found {
 
 func wantStatus(t *testing.T, table Table, owned bool, want reconcile.Status) {
 	t.Helper()
-	o, err := table.Observe(owned)
+	o, err := table.Observe(reconcile.NewSurvey(), owned)
 	must(t, err)
 	if o.Status != want {
 		t.Fatalf("observe: %v (%s), want %v", o.Status, o.Detail, want)

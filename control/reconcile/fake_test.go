@@ -43,7 +43,7 @@ type fake struct {
 func (f fake) Kind() string { return "fake" }
 func (f fake) ID() string   { return f.name }
 
-func (f fake) Observe(bool) (Observation, error) {
+func (f fake) Observe(*Survey, bool) (Observation, error) {
 	value, ok := f.host.objects[f.name]
 	switch {
 	case f.host.foreign[f.name]:

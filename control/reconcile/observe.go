@@ -11,16 +11,20 @@ import "errors"
 func Observe(want, owned []Resource) (map[string]Observation, error) {
 	observed := make(map[string]Observation, len(want))
 	isOwned := index(owned)
+	survey := NewSurvey()
+	defer survey.End()
 	var errs []error
 	look := func(r Resource) {
-		if _, done := observed[Name(r)]; done {
+		name := Name(r)
+		if _, done := observed[name]; done {
 			return
 		}
-		o, err := r.Observe(isOwned[Name(r)] != nil)
-		if p, ok := r.(Preparer); ok && err == nil && o.Status == Same && isOwned[Name(r)] == nil {
+		ours := isOwned[name] != nil
+		o, err := r.Observe(survey, ours)
+		if p, ok := r.(Preparer); ok && err == nil && o.Status == Same && !ours {
 			err = p.Prepare()
 		}
-		observed[Name(r)] = o
+		observed[name] = o
 		errs = append(errs, err)
 	}
 	for _, r := range want {

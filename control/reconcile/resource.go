@@ -46,8 +46,9 @@ type Resource interface {
 	Kind() string
 	// ID names the object among those of its kind: "ns1", "veth-ns1-br", "br1 192.168.15.10/24".
 	ID() string
-	// Observe compares the host with the resource and changes nothing. Owned says that the state file lists the object as ours.
-	Observe(owned bool) (Observation, error)
+	// Observe compares the host, as the survey has it, with the resource and changes nothing. Owned says that the state file lists the
+	// object as ours.
+	Observe(s *Survey, owned bool) (Observation, error)
 	// Apply makes the host as wanted. It is idempotent; it is called for Absent and Different objects only.
 	Apply() error
 	// Remove deletes the object. Deleting a missing object is not an error.

@@ -19,11 +19,11 @@ import (
 // object is a resource that is nothing but its name.
 type object struct{ Name string }
 
-func (object) Kind() string                                    { return "object" }
-func (o object) ID() string                                    { return o.Name }
-func (object) Observe(bool) (o reconcile.Observation, _ error) { return o, nil }
-func (object) Apply() error                                    { return nil }
-func (object) Remove() error                                   { return nil }
+func (object) Kind() string                                                       { return "object" }
+func (o object) ID() string                                                       { return o.Name }
+func (object) Observe(*reconcile.Survey, bool) (o reconcile.Observation, _ error) { return o, nil }
+func (object) Apply() error                                                       { return nil }
+func (object) Remove() error                                                      { return nil }
 
 func decodeObject(kind string, data []byte) (reconcile.Resource, error) {
 	var o object

@@ -3,8 +3,6 @@
 package topology
 
 import (
-	"errors"
-	"io/fs"
 	"net"
 	"net/netip"
 
@@ -40,22 +38,21 @@ func inside(namespace string) string {
 }
 
 // Observe implements reconcile.Resource. The device is ours, so no address on it is foreign.
-func (a Address) Observe(bool) (reconcile.Observation, error) {
-	var o reconcile.Observation
-	err := onDevice(a.Namespace, a.Device, func(h handle, l netlink.Link) error {
-		have, others, err := a.list(h, l)
-		if have {
-			o.Status = reconcile.Same
-		}
-		if len(others) > 0 {
-			o = reconcile.Observation{Status: reconcile.Different, Detail: others[0].IPNet.String() + " -> " + a.Prefix.String()}
-		}
-		return err
-	})
-	if errors.Is(err, fs.ErrNotExist) {
-		return reconcile.Observation{}, nil
+func (a Address) Observe(s *reconcile.Survey, _ bool) (reconcile.Observation, error) {
+	seen, l, err := deviceIn(s, a.Namespace, a.Device)
+	if err != nil || l == nil {
+		return reconcile.Observation{}, cause("observe address "+a.ID(), err)
 	}
-	return o, cause("observe address "+a.ID(), err)
+	var o reconcile.Observation
+	for _, p := range seen.addresses[l.Index] {
+		switch {
+		case p == a.Prefix && o.Status == reconcile.Absent:
+			o.Status = reconcile.Same
+		case p != a.Prefix && p.Addr() == a.Prefix.Addr():
+			o = reconcile.Observation{Status: reconcile.Different, Detail: p.String() + " -> " + a.Prefix.String()}
+		}
+	}
+	return o, nil
 }
 
 // Apply implements reconcile.Resource. The right one comes before the wrong ones go: the last IPv4 address of a device takes every

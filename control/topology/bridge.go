@@ -32,10 +32,10 @@ func (Bridge) Kind() string { return "bridge" }
 func (b Bridge) ID() string { return b.Name }
 
 // Observe implements reconcile.Resource.
-func (b Bridge) Observe(owned bool) (reconcile.Observation, error) {
-	l, err := findLink(host(), b.Name)
+func (b Bridge) Observe(s *reconcile.Survey, owned bool) (reconcile.Observation, error) {
+	_, l, err := deviceIn(s, "", b.Name)
 	if err != nil || l == nil {
-		return reconcile.Observation{}, err
+		return reconcile.Observation{}, cause("observe bridge "+b.Name, err)
 	}
 	if !tagged(l) && (!owned || !b.halfMade(l)) {
 		return reconcile.Observation{Status: reconcile.Foreign, Detail: foreignLink(b.Name, l)}, nil
@@ -46,9 +46,8 @@ func (b Bridge) Observe(owned bool) (reconcile.Observation, error) {
 	c.compare("mac", macOf(l.Attrs().HardwareAddr), b.MAC)
 	c.note("not tagged", !tagged(l))
 	c.note("down -> up", !isUp(l))
-	stp, err := hasSTP(l)
-	c.note("stp on -> off", stp)
-	return c.observation(), cause("observe bridge "+b.Name, err)
+	c.note("stp on -> off", l.stp)
+	return c.observation(), nil
 }
 
 // halfMade says that a crash between making and tagging left the device: the untagged bridge has the very MAC that we give.

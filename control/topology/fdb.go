@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"flyover/control/reconcile"
@@ -29,23 +28,20 @@ func (FDB) Kind() string { return "fdb" }
 func (f FDB) ID() string { return f.Device + " " + f.MAC.String() }
 
 // Observe implements reconcile.Resource. The bridge is ours, so no entry is foreign.
-func (f FDB) Observe(bool) (reconcile.Observation, error) {
-	var o reconcile.Observation
-	err := onDevice("", f.Device, func(_ handle, l netlink.Link) error {
-		if l.Attrs().MasterIndex == 0 {
-			return nil
-		}
-		have, err := getNeighbour(f.message(l), nl.NewRtAttr(netlink.NDA_LLADDR, f.MAC[:]))
-		if err != nil {
-			return err
-		}
-		var c changes
-		c.note("port -> "+f.Device, have.LinkIndex != l.Attrs().Index)
-		c.note("not static", have.State != netlink.NUD_NOARP)
-		o = c.observation()
-		return nil
-	})
-	return o, cause("observe fdb "+f.ID(), unlessMissing(err))
+func (f FDB) Observe(s *reconcile.Survey, _ bool) (reconcile.Observation, error) {
+	_, port, err := deviceIn(s, "", f.Device)
+	if err != nil || port == nil || port.MasterIndex == 0 {
+		return reconcile.Observation{}, cause("observe fdb "+f.ID(), err)
+	}
+	entries, err := hostTable(s, "fdb", (*reader).fdb)
+	have, found := entries[fdbKey{port.MasterIndex, f.MAC}]
+	if err != nil || !found {
+		return reconcile.Observation{}, cause("observe fdb "+f.ID(), err)
+	}
+	var c changes
+	c.note("port -> "+f.Device, have.index != port.Index)
+	c.note("not static", have.state != netlink.NUD_NOARP)
+	return c.observation(), nil
 }
 
 // Apply implements reconcile.Resource.

@@ -71,8 +71,8 @@ func (*Forwarding6) Kind() string { return "forwarding6" }
 func (*Forwarding6) ID() string { return "all" }
 
 // Observe implements reconcile.Resource.
-func (*Forwarding6) Observe(owned bool) (reconcile.Observation, error) {
-	return (&Sysctl{Key: conf6 + "all/forwarding", Value: "1"}).Observe(owned)
+func (*Forwarding6) Observe(s *reconcile.Survey, owned bool) (reconcile.Observation, error) {
+	return (&Sysctl{Key: conf6 + "all/forwarding", Value: "1"}).Observe(s, owned)
 }
 
 // Prepare implements reconcile.Preparer.

@@ -43,24 +43,36 @@ func within(name string, do func(handle) error) error {
 	if name == "" {
 		return do(host())
 	}
-	mounted, err := isNamespace(namespacePath(name))
+	fd, err := openNamespace(name)
 	if err != nil {
 		return err
 	}
-	if !mounted {
-		return fmt.Errorf("namespace %s: nothing mounted: %w", name, fs.ErrNotExist)
-	}
-	ns, err := netns.GetFromPath(namespacePath(name))
-	if err != nil {
-		return fmt.Errorf("open namespace %s: %w", name, err)
-	}
-	defer ns.Close()
-	h, err := handleAt(ns)
+	defer unix.Close(fd)
+	h, err := handleAt(netns.NsHandle(fd))
 	if err != nil {
 		return fmt.Errorf("enter namespace %s: %w", name, err)
 	}
 	defer h.Close()
-	return do(handle{Handle: h, fd: int(ns)})
+	return do(handle{Handle: h, fd: fd})
+}
+
+// openNamespace returns a file descriptor of the named namespace. The error is fs.ErrNotExist when there is none.
+func openNamespace(name string) (int, error) {
+	path := namespacePath(name)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(fd, &st); err != nil {
+		unix.Close(fd)
+		return -1, &fs.PathError{Op: "statfs", Path: path, Err: err}
+	}
+	if st.Type != unix.NSFS_MAGIC {
+		unix.Close(fd)
+		return -1, fmt.Errorf("namespace %s: nothing mounted: %w", name, fs.ErrNotExist)
+	}
+	return fd, nil
 }
 
 // handleAt opens a handle in the namespace. The library enters it for that, and does not say when it could not come back: so it

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"flyover/control/reconcile"
@@ -33,7 +32,7 @@ func (n Namespace) ID() string { return n.Name }
 func namespacePath(name string) string { return filepath.Join(namespaceDir, name) }
 
 // Observe implements reconcile.Resource. A file that nothing is mounted on is what a crash between the two steps leaves.
-func (n Namespace) Observe(owned bool) (reconcile.Observation, error) {
+func (n Namespace) Observe(s *reconcile.Survey, owned bool) (reconcile.Observation, error) {
 	mounted, err := isNamespace(namespacePath(n.Name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return reconcile.Observation{}, nil
@@ -47,10 +46,9 @@ func (n Namespace) Observe(owned bool) (reconcile.Observation, error) {
 	}
 	var c changes
 	if c.note("no namespace mounted on its file", !mounted); mounted {
-		err = onDevice(n.Name, "lo", func(_ handle, lo netlink.Link) error {
-			c.note("lo down -> up", !isUp(lo))
-			return nil
-		})
+		var lo *link
+		_, lo, err = deviceIn(s, n.Name, "lo")
+		c.note("lo down -> up", lo == nil || !isUp(lo))
 	}
 	return c.observation(), cause("observe namespace "+n.Name, err)
 }

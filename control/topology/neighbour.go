@@ -3,12 +3,9 @@
 package topology
 
 import (
-	"errors"
-	"io/fs"
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"flyover/control/reconcile"
@@ -31,24 +28,21 @@ func (Neighbour) Kind() string { return "neighbour" }
 func (n Neighbour) ID() string { return n.Device + " " + n.Address.String() }
 
 // Observe implements reconcile.Resource. The device is ours, so no entry is foreign.
-func (n Neighbour) Observe(bool) (reconcile.Observation, error) {
-	var o reconcile.Observation
-	err := onDevice("", n.Device, func(_ handle, l netlink.Link) error {
-		have, err := getNeighbour(n.message(l), nl.NewRtAttr(netlink.NDA_DST, n.Address.AsSlice()))
-		if err != nil {
-			return err
-		}
-		const unresolved = netlink.NUD_FAILED | netlink.NUD_INCOMPLETE
-		if have.State == netlink.NUD_NONE || have.State&unresolved != 0 {
-			return fs.ErrNotExist
-		}
-		var c changes
-		c.compare("mac", macOf(have.HardwareAddr), n.MAC)
-		c.note("learned -> permanent", have.State != netlink.NUD_PERMANENT)
-		o = c.observation()
-		return nil
-	})
-	return o, cause("observe neighbour "+n.ID(), unlessMissing(err))
+func (n Neighbour) Observe(s *reconcile.Survey, _ bool) (reconcile.Observation, error) {
+	_, l, err := deviceIn(s, "", n.Device)
+	if err != nil || l == nil {
+		return reconcile.Observation{}, cause("observe neighbour "+n.ID(), err)
+	}
+	entries, err := hostTable(s, "neighbours", (*reader).neighbours)
+	const unresolved = netlink.NUD_FAILED | netlink.NUD_INCOMPLETE
+	have := entries[neighbourKey{l.Index, n.Address}]
+	if err != nil || have.state == netlink.NUD_NONE || have.state&unresolved != 0 {
+		return reconcile.Observation{}, cause("observe neighbour "+n.ID(), err)
+	}
+	var c changes
+	c.compare("mac", have.mac, n.MAC)
+	c.note("learned -> permanent", have.state != netlink.NUD_PERMANENT)
+	return c.observation(), nil
 }
 
 // Apply implements reconcile.Resource.
@@ -76,20 +70,4 @@ func (n Neighbour) message(l netlink.Link) *netlink.Neigh {
 		IP:           n.Address.AsSlice(),
 		HardwareAddr: n.MAC.Hardware(),
 	}
-}
-
-// getNeighbour asks for one entry of the table that m belongs to. The library can only dump whole tables, which for a thousand
-// endpoints is a thousand times a thousand entries. The error is ENOENT when there is none.
-func getNeighbour(m *netlink.Neigh, key *nl.RtAttr) (*netlink.Neigh, error) {
-	req := nl.NewNetlinkRequest(unix.RTM_GETNEIGH, 0)
-	req.AddData(&netlink.Ndmsg{Family: uint8(m.Family), Index: uint32(m.LinkIndex), Flags: uint8(m.Flags)})
-	req.AddData(key)
-	msgs, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWNEIGH)
-	if err != nil {
-		return nil, err
-	}
-	if len(msgs) == 0 {
-		return nil, errors.New("get neighbour: empty reply")
-	}
-	return netlink.NeighDeserialize(msgs[0])
 }

@@ -60,51 +60,29 @@ func (r Route) family() int {
 }
 
 // Observe implements reconcile.Resource. In a namespace every route is ours to change; on the host only those that are owned.
-func (r Route) Observe(owned bool) (reconcile.Observation, error) {
-	var o reconcile.Observation
-	err := within(r.Namespace, func(h handle) (err error) {
-		o, err = r.compare(h)
-		return err
-	})
+func (r Route) Observe(s *reconcile.Survey, owned bool) (reconcile.Observation, error) {
+	routes, err := routesOf(s, r.Namespace)
 	if errors.Is(err, fs.ErrNotExist) {
 		return reconcile.Observation{}, nil
 	}
-	if r.Namespace == "" && !owned && err == nil && o.Status != reconcile.Absent {
-		detail := fmt.Sprintf("route to %s exists, not made by flyover", r.destination())
-		return reconcile.Observation{Status: reconcile.Foreign, Detail: detail}, nil
-	}
-	return o, cause("observe route "+r.ID(), err)
-}
-
-func (r Route) compare(h handle) (reconcile.Observation, error) {
-	l, err := findLink(h, r.Device)
 	if err != nil {
-		return reconcile.Observation{}, err
+		return reconcile.Observation{}, fmt.Errorf("observe route %s: %w", r.ID(), err)
 	}
-	routes, err := r.list(h)
-	if err != nil || len(routes) == 0 {
-		return reconcile.Observation{}, err
-	}
-	var c changes
-	have := routes[0]
-	c.compare("gateway", addrOf(have.Gw), r.Gateway)
-	c.note("device -> "+r.Device, l == nil || have.LinkIndex != l.Attrs().Index || len(have.MultiPath) > 0)
-	return c.observation(), nil
-}
-
-// list returns the routes that a new one with metric 0 would replace or be next to.
-func (r Route) list(h handle) ([]netlink.Route, error) {
-	filter := &netlink.Route{Dst: netOf(r.destination()), Table: unix.RT_TABLE_MAIN}
-	all, err := dump(func() ([]netlink.Route, error) {
-		return h.RouteListFiltered(r.family(), filter, netlink.RT_FILTER_DST|netlink.RT_FILTER_TABLE)
-	})
-	var routes []netlink.Route
-	for _, route := range all {
-		if route.Priority == r.metric() {
-			routes = append(routes, route)
+	for _, have := range routes {
+		if have.destination != r.destination() || have.metric != r.metric() { // a new one would come next to it
+			continue
 		}
+		if r.Namespace == "" && !owned {
+			detail := fmt.Sprintf("route to %s exists, not made by flyover", r.destination())
+			return reconcile.Observation{Status: reconcile.Foreign, Detail: detail}, nil
+		}
+		_, l, err := deviceIn(s, r.Namespace, r.Device)
+		var c changes
+		c.compare("gateway", have.gateway, r.Gateway)
+		c.note("device -> "+r.Device, l == nil || have.index != l.Index || have.multipath)
+		return c.observation(), cause("observe route "+r.ID(), err)
 	}
-	return routes, err
+	return reconcile.Observation{}, nil
 }
 
 // metric is what the kernel makes of a route without one.

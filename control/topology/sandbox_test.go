@@ -94,7 +94,9 @@ func render(t *testing.T, b *strings.Builder, h handle, space string) {
 
 func wantStatus(t *testing.T, r reconcile.Resource, owned bool, want reconcile.Status) reconcile.Observation {
 	t.Helper()
-	o, err := r.Observe(owned)
+	survey := reconcile.NewSurvey()
+	defer survey.End()
+	o, err := r.Observe(survey, owned)
 	must(t, err)
 	if o.Status != want {
 		t.Fatalf("observe %s: %v (%s), want %v", reconcile.Name(r), o.Status, o.Detail, want)

@@ -35,7 +35,7 @@ func (Static6) Kind() string { return "static6" }
 func (s Static6) ID() string { return inside(s.Namespace) + s.Device }
 
 // Observe implements reconcile.Resource.
-func (s Static6) Observe(bool) (reconcile.Observation, error) {
+func (s Static6) Observe(*reconcile.Survey, bool) (reconcile.Observation, error) {
 	var c changes
 	err := s.each(func(setting *Sysctl, name string) error {
 		have, err := setting.read()

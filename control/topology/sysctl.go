@@ -38,7 +38,7 @@ func (*Sysctl) Kind() string { return "sysctl" }
 func (s *Sysctl) ID() string { return s.Key }
 
 // Observe implements reconcile.Resource. A missing file is an absent device. Nothing is foreign: the value before ours returns.
-func (s *Sysctl) Observe(bool) (reconcile.Observation, error) {
+func (s *Sysctl) Observe(*reconcile.Survey, bool) (reconcile.Observation, error) {
 	value, err := s.read()
 	if errors.Is(err, fs.ErrNotExist) {
 		return reconcile.Observation{}, nil

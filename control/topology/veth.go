@@ -44,44 +44,53 @@ type pair struct {
 }
 
 // Observe implements reconcile.Resource.
-func (v Veth) Observe(owned bool) (reconcile.Observation, error) {
-	var o reconcile.Observation
-	err := v.withPair(func(p pair) (err error) {
-		switch {
-		case p.outer == nil:
-		case !v.made(p, owned):
-			o = reconcile.Observation{Status: reconcile.Foreign, Detail: foreignLink(v.Host, p.outer)}
-		default:
-			o, err = v.compare(p)
-		}
-		return err
-	})
-	return o, cause("observe veth "+v.Host, err)
-}
-
-func (v Veth) compare(p pair) (reconcile.Observation, error) {
-	if p.inner == nil {
+func (v Veth) Observe(s *reconcile.Survey, owned bool) (reconcile.Observation, error) {
+	_, outer, err := deviceIn(s, "", v.Host)
+	if err != nil || outer == nil {
+		return reconcile.Observation{}, cause("observe veth "+v.Host, err)
+	}
+	_, inner, err := deviceIn(s, v.Namespace, v.Interface)
+	if err != nil {
+		return reconcile.Observation{}, fmt.Errorf("observe veth %s: %w", v.Host, err)
+	}
+	p := pair{outer: outer}
+	if inner != nil && paired(outer, inner) {
+		p.inner = inner
+	}
+	switch {
+	case !v.made(p, owned):
+		return reconcile.Observation{Status: reconcile.Foreign, Detail: foreignLink(v.Host, outer)}, nil
+	case p.inner == nil:
 		detail := fmt.Sprintf("its other end is not %s in namespace %s", v.Interface, v.Namespace)
 		return reconcile.Observation{Status: reconcile.Different, Detail: detail}, nil
 	}
+	return v.compare(s, outer, inner)
+}
+
+func (v Veth) compare(s *reconcile.Survey, outer, inner *link) (reconcile.Observation, error) {
 	var c changes
-	c.note("not tagged", !tagged(p.outer))
-	c.compare("mtu", p.outer.Attrs().MTU, v.MTU)
-	c.compare("inner mtu", p.inner.Attrs().MTU, v.MTU)
-	c.compare("mac", macOf(p.inner.Attrs().HardwareAddr), v.MAC)
+	c.note("not tagged", !tagged(outer))
+	c.compare("mtu", outer.MTU, v.MTU)
+	c.compare("inner mtu", inner.MTU, v.MTU)
+	c.compare("mac", macOf(inner.HardwareAddr), v.MAC)
 	if !v.HostMAC.IsZero() {
-		c.compare("host mac", macOf(p.outer.Attrs().HardwareAddr), v.HostMAC)
+		c.compare("host mac", macOf(outer.HardwareAddr), v.HostMAC)
 	}
-	c.note("down -> up", !isUp(p.outer))
-	c.note("inner down -> up", !isUp(p.inner))
-	master, err := v.masterIndex()
-	c.note("bridge -> "+v.Bridge, p.outer.Attrs().MasterIndex != master)
-	if err == nil && v.Bridge != "" && p.outer.Attrs().MasterIndex == master {
-		var learning bool
-		learning, err = learns(p.outer)
-		c.note("learning on -> off", learning)
+	c.note("down -> up", !isUp(outer))
+	c.note("inner down -> up", !isUp(inner))
+	master := 0
+	if v.Bridge != "" {
+		index, err := LinkIndex(s, v.Bridge)
+		if err != nil {
+			return reconcile.Observation{}, err
+		}
+		if master = int(index); master == 0 {
+			master = missingBridge
+		}
 	}
-	return c.observation(), err
+	c.note("bridge -> "+v.Bridge, outer.MasterIndex != master)
+	c.note("learning on -> off", v.Bridge != "" && outer.MasterIndex == master && outer.learning)
+	return c.observation(), nil
 }
 
 // Apply implements reconcile.Resource. A pair whose inner end went elsewhere is made again, and takes along what depends on it.
@@ -148,23 +157,27 @@ func (v Veth) withPair(do func(pair) error) error {
 // innerOf finds the inner end, nil unless it and outer are each other's peer.
 func (v Veth) innerOf(h handle, outer netlink.Link) (netlink.Link, error) {
 	l, err := findLink(h, v.Interface)
-	if err != nil || l == nil || outer.Type() != "veth" || l.Type() != "veth" {
+	if err != nil || l == nil || !paired(outer, l) {
 		return nil, err
-	}
-	if l.Attrs().ParentIndex != outer.Attrs().Index || outer.Attrs().ParentIndex != l.Attrs().Index {
-		return nil, nil
 	}
 	return l, nil
 }
 
-// masterIndex of the wanted bridge, 0 for none. A missing bridge is -1: no port has that.
+func paired(a, b netlink.Link) bool {
+	return a.Type() == "veth" && b.Type() == "veth" && a.Attrs().ParentIndex == b.Attrs().Index && b.Attrs().ParentIndex == a.Attrs().Index
+}
+
+// missingBridge is the index of a bridge that is not there: no port has that.
+const missingBridge = -1
+
+// masterIndex of the wanted bridge, 0 for none.
 func (v Veth) masterIndex() (int, error) {
 	if v.Bridge == "" {
 		return 0, nil
 	}
 	l, err := findLink(host(), v.Bridge)
 	if err != nil || l == nil {
-		return -1, err
+		return missingBridge, err
 	}
 	return l.Attrs().Index, nil
 }
