@@ -79,23 +79,11 @@ func (t *Table[K, V]) Each(visit func(K, V)) error {
 	return nil
 }
 
-// All is Each by few system calls where the kernel can hand out many entries at once. Entries that come or go meanwhile may be
-// visited or not.
-func (t *Table[K, V]) All(visit func(K, V)) error {
-	if t.m.Type() != ebpf.Hash {
-		return t.Each(visit)
-	}
-	return t.Scan(func(k K, v V) error {
-		visit(k, v)
-		return nil
-	})
-}
-
 // scanBatch is how many entries Scan asks the kernel for at once, 200 KB of the largest. No bucket of a hash holds as many.
 const scanBatch = 4096
 
-// Scan is Each for a hash map of any size: it takes few system calls and little memory. It stops at the first error of visit. The
-// kernel hands out one bucket after the other, each as it is at that moment, so no key is visited twice.
+// Scan is Each for a map of any size: it takes few system calls and little memory. It stops at the first error of visit. Of a hash
+// the kernel hands out one bucket after the other, each as it is at that moment, so no key is visited twice.
 func (t *Table[K, V]) Scan(visit func(K, V) error) error {
 	keys, values := make([]K, scanBatch), make([]V, scanBatch)
 	var cursor ebpf.MapBatchCursor

@@ -22,7 +22,7 @@ type tcx struct {
 var _ attacher = tcx{}
 
 func (t tcx) attach(ifindex int, at Point, prog *ebpf.Program) error {
-	l, err := t.open(ifindex, at)
+	l, _, err := t.open(ifindex, at)
 	if err == nil {
 		defer l.Close()
 		return l.Update(prog)
@@ -47,16 +47,11 @@ func (t tcx) attach(ifindex int, at Point, prog *ebpf.Program) error {
 }
 
 func (t tcx) attached(ifindex int, at Point) (ebpf.ProgramID, error) {
-	l, err := t.open(ifindex, at)
+	l, prog, err := t.open(ifindex, at)
 	if err != nil {
 		return 0, err
 	}
-	defer l.Close()
-	info, err := l.Info()
-	if err != nil {
-		return 0, err
-	}
-	return info.Program, nil
+	return prog, l.Close()
 }
 
 func (t tcx) detach(ifindex int, at Point) error {
@@ -68,27 +63,27 @@ func (t tcx) detach(ifindex int, at Point) error {
 	return nil
 }
 
-// open returns the pinned link. A pin whose interface has gone is removed, since a later interface may get the number.
-func (t tcx) open(ifindex int, at Point) (link.Link, error) {
+// open returns the pinned link and the program that it runs. A pin whose interface has gone is removed, since a later interface may get the number.
+func (t tcx) open(ifindex int, at Point) (link.Link, ebpf.ProgramID, error) {
 	pin := t.pins.link(ifindex, at)
 	l, err := link.LoadPinnedLink(pin, nil)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, ErrNotAttached
+		return nil, 0, ErrNotAttached
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open link %s: %w", pin, err)
+		return nil, 0, fmt.Errorf("open link %s: %w", pin, err)
 	}
 	info, err := l.Info()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("look at link %s: %w", pin, err), l.Close())
+		return nil, 0, errors.Join(fmt.Errorf("look at link %s: %w", pin, err), l.Close())
 	}
 	if t := info.TCX(); t != nil && int(t.Ifindex) == ifindex {
-		return l, nil
+		return l, info.Program, nil
 	}
 	if err := errors.Join(l.Close(), os.Remove(pin)); err != nil {
-		return nil, fmt.Errorf("remove defunct link %s: %w", pin, err)
+		return nil, 0, fmt.Errorf("remove defunct link %s: %w", pin, err)
 	}
-	return nil, ErrNotAttached
+	return nil, 0, ErrNotAttached
 }
 
 func attachType(at Point) ebpf.AttachType {
@@ -142,7 +137,7 @@ func (p Pins) RemoveDefunctLinks() error {
 }
 
 func (p Pins) removeDefunct(ifindex int, at Point) error {
-	l, err := tcx{pins: p}.open(ifindex, at)
+	l, _, err := tcx{pins: p}.open(ifindex, at)
 	if errors.Is(err, ErrNotAttached) {
 		p.removeEmpty(filepath.Dir(p.link(ifindex, at)))
 		return nil

@@ -111,7 +111,10 @@ func entriesOf[K, V comparable](s *reconcile.Survey, table string) (map[K]V, err
 	return reconcile.Once(s, tableKey(table), func() (map[K]V, error) {
 		all := map[K]V{}
 		err := entry[K, V]{table: table}.with(func(t *loader.Table[K, V]) error {
-			return t.All(func(k K, v V) { all[k] = v })
+			return t.Scan(func(k K, v V) error {
+				all[k] = v
+				return nil
+			})
 		})
 		if errors.Is(err, os.ErrNotExist) {
 			return nil, nil

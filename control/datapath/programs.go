@@ -59,7 +59,7 @@ func (p *Programs) Apply() error {
 	existed := pins.Exist()
 	err := pins.Load(p.Build, p.Sessions)
 	if err != nil && !existed {
-		return errors.Join(err, pins.Remove())
+		return errors.Join(err, reconcile.NotUndone(pins.Remove()))
 	}
 	return err
 }

@@ -2,7 +2,10 @@
 
 package reconcile
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // Observe looks at the host for every wanted and every owned resource and returns what it found by Name. All errors are joined.
 //
@@ -11,7 +14,7 @@ import "errors"
 func Observe(want, owned []Resource) (map[string]Observation, error) {
 	observed := make(map[string]Observation, len(want))
 	isOwned := index(owned)
-	survey := NewSurvey()
+	survey := NewSurvey(slices.Concat(want, owned)...)
 	defer survey.End()
 	var errs []error
 	look := func(r Resource) {

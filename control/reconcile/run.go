@@ -42,13 +42,13 @@ func (op Op) run() error {
 	return op.Resource.Apply()
 }
 
-// mend undoes what a failed step may have done in part. A failed Create has left nothing, and must not be removed: what is there
-// may have appeared in between and be somebody else's.
+// mend undoes what a failed step may have done in part. A failed Create has left nothing, or says NotUndone, and must not be removed:
+// what is there may have appeared in between and be somebody else's.
 func (op Op) mend() error {
 	if op.Action == Create {
 		return nil
 	}
-	return notUndone(op.undo())
+	return NotUndone(op.undo())
 }
 
 // Undo takes back steps that have all been done, last one first.
@@ -57,7 +57,7 @@ func (p Plan) Undo() error {
 	for i := len(p) - 1; i >= 0; i-- {
 		errs = append(errs, p[i].undo())
 	}
-	return notUndone(errs...)
+	return NotUndone(errs...)
 }
 
 // UndoError says that something has not been undone: it is still on the host, whoever gives up must go on knowing it.
@@ -68,7 +68,8 @@ func (e *UndoError) Error() string { return e.err.Error() }
 // Unwrap returns the errors of the operations.
 func (e *UndoError) Unwrap() error { return e.err }
 
-func notUndone(errs ...error) error {
+// NotUndone makes errors of undoing an UndoError, and nil of nothing. An Apply that could not take back what it did says so by it.
+func NotUndone(errs ...error) error {
 	if err := errors.Join(errs...); err != nil {
 		return &UndoError{err}
 	}

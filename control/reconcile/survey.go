@@ -5,12 +5,17 @@ package reconcile
 // Survey is one look at the host that many observations share: what one of them has read, a whole table of the kernel at a time, the
 // others find there. It describes the moment at which each part was read, so it serves one round and changes nothing.
 type Survey struct {
+	// Resources are what the survey is for. Who reads an object of one of them may read those of all.
+	Resources []Resource
+
 	seen map[any]any
 	ends []func()
 }
 
 // NewSurvey has seen nothing yet. The caller ends it.
-func NewSurvey() *Survey { return &Survey{seen: map[any]any{}} }
+func NewSurvey(resources ...Resource) *Survey {
+	return &Survey{Resources: resources, seen: map[any]any{}}
+}
 
 // End gives back what looking has opened.
 func (s *Survey) End() {

@@ -5,6 +5,7 @@
 package state
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,6 +32,8 @@ type Store struct {
 	dir    string
 	lock   *os.File
 	decode Decoder
+	// saved is what this process has written last.
+	saved []byte
 }
 
 type file struct {
@@ -108,24 +111,40 @@ func Read(dir string, decode Decoder) ([]reconcile.Resource, error) {
 // Save replaces what is ours. After a crash the file holds the old list or the new one, whole. An empty list leaves no file.
 func (s *Store) Save(resources []reconcile.Resource) error {
 	if len(resources) == 0 {
+		s.saved = nil
 		if err := os.Remove(path(s.dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove state: %w", err)
 		}
 		return nil
 	}
-	f := file{Version: version}
-	for _, r := range resources {
+	data, err := encode(resources)
+	if err != nil || bytes.Equal(data, s.saved) {
+		return err
+	}
+	if err := replace(path(s.dir), data); err != nil {
+		return err
+	}
+	s.saved = data
+	return nil
+}
+
+// encode returns the file as JSON with one object a line.
+func encode(resources []reconcile.Resource) ([]byte, error) {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, `{"Version":%d,"Resources":[`, version)
+	for i, r := range resources {
+		if i > 0 {
+			b.WriteByte(',')
+		}
 		data, err := json.Marshal(r)
 		if err != nil {
-			return fmt.Errorf("write %s to state: %w", reconcile.Name(r), err)
+			return nil, fmt.Errorf("write %s to state: %w", reconcile.Name(r), err)
 		}
-		f.Resources = append(f.Resources, item{Kind: r.Kind(), Data: data})
+		fmt.Fprintf(&b, "\n"+`{"Kind":%q,"Data":%s}`, r.Kind(), data)
 	}
-	data, err := json.MarshalIndent(f, "", "\t")
-	if err != nil {
-		return fmt.Errorf("write state: %w", err)
-	}
-	return replace(path(s.dir), append(data, '\n'))
+	b.WriteString("\n")
+	b.WriteString("]}\n")
+	return b.Bytes(), nil
 }
 
 func replace(name string, data []byte) error {

@@ -81,7 +81,7 @@ func (b Bridge) create() error {
 	if err := host().LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil {
 		return err
 	}
-	return finish(b.Name, b.configure)
+	return finish(host(), b.Name, b.configure)
 }
 
 func (b Bridge) configure(l netlink.Link) error {

@@ -23,13 +23,13 @@ type reader struct {
 	buffer   []byte
 }
 
-// openReader opens a reader, which the caller closes.
-func openReader() (*reader, error) {
+// openReader opens a reader, which the caller closes. The buffer is for dumpBuffer bytes.
+func openReader(buffer []byte) (*reader, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
-	return &reader{fd: fd, buffer: make([]byte, dumpBuffer)}, nil
+	return &reader{fd: fd, buffer: buffer}, nil
 }
 
 func (r *reader) close() { unix.Close(r.fd) }

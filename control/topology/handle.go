@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"runtime"
+	"sync"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -37,11 +38,21 @@ type handle struct {
 // host is netlink in the namespace of the calling thread: a handle without sockets opens one for each request.
 func host() handle { return handle{Handle: &netlink.Handle{}, fd: -1} }
 
+// here calls do with a handle in the namespace of the calling thread that keeps its socket: several requests take one.
+func here(do func(handle) error) error {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("open netlink socket: %w", err)
+	}
+	defer h.Close()
+	return do(handle{Handle: h, fd: -1})
+}
+
 // within calls do with a handle in the named namespace, or in the calling thread's when name is empty. The error is
 // fs.ErrNotExist when there is no such namespace.
 func within(name string, do func(handle) error) error {
 	if name == "" {
-		return do(host())
+		return here(do)
 	}
 	fd, err := openNamespace(name)
 	if err != nil {
@@ -75,17 +86,47 @@ func openNamespace(name string) (int, error) {
 	return fd, nil
 }
 
-// handleAt opens a handle in the namespace. The library enters it for that, and does not say when it could not come back: so it
-// goes there on a thread that is thrown away.
-func handleAt(ns netns.NsHandle) (h *netlink.Handle, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		h, err = netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
-	}()
-	<-done
-	return h, err
+// entrance is where a thread waits to open handles in namespaces. A thread of its own for each would take ten times as long.
+var entrance = struct {
+	open     sync.Once
+	requests chan entry
+}{requests: make(chan entry)}
+
+type entry struct {
+	namespace netns.NsHandle
+	entered   chan<- entered
+}
+
+type entered struct {
+	handle *netlink.Handle
+	err    error
+}
+
+// handleAt opens a handle in the namespace. The library would enter it for that, and does not say when it could not come back.
+func handleAt(ns netns.NsHandle) (*netlink.Handle, error) {
+	entrance.open.Do(func() { go attend() })
+	answer := make(chan entered)
+	entrance.requests <- entry{ns, answer}
+	e := <-answer
+	return e.handle, e.err
+}
+
+// attend serves the entrance on a thread that does nothing else, so that nobody minds which namespace it is in. It goes home each time
+// nevertheless: it may be the process's first thread, which is the one that /proc/self shows.
+func attend() {
+	runtime.LockOSThread()
+	home, homeless := netns.Get()
+	for next := range entrance.requests {
+		h, err := (*netlink.Handle)(nil), homeless
+		if err == nil {
+			err = netns.Set(next.namespace)
+		}
+		if err == nil {
+			h, err = netlink.NewHandle(unix.NETLINK_ROUTE)
+			_ = netns.Set(home)
+		}
+		next.entered <- entered{h, err}
+	}
 }
 
 // onDevice calls do with the device in the namespace. The error is fs.ErrNotExist when either is missing.

@@ -75,8 +75,8 @@ func setMAC(h handle, l netlink.Link, mac MAC) error {
 }
 
 // finish configures a link that was just made, and deletes it again when that fails.
-func finish(name string, configure func(netlink.Link) error) error {
-	l, err := findLink(host(), name)
+func finish(h handle, name string, configure func(netlink.Link) error) error {
+	l, err := findLink(h, name)
 	if err == nil && l == nil {
 		err = fmt.Errorf("find interface %s: %w", name, unix.ENODEV)
 	}
@@ -86,16 +86,16 @@ func finish(name string, configure func(netlink.Link) error) error {
 	if err == nil {
 		return nil
 	}
-	return errors.Join(err, cause("undo", deleteLink(name)))
+	return errors.Join(err, reconcile.NotUndone(cause("undo", deleteLink(h, name))))
 }
 
 // deleteLink is content when there is no link of the name.
-func deleteLink(name string) error {
-	l, err := findLink(host(), name)
+func deleteLink(h handle, name string) error {
+	l, err := findLink(h, name)
 	if err != nil || l == nil {
 		return err
 	}
-	return unlessMissing(host().LinkDel(l))
+	return unlessMissing(h.LinkDel(l))
 }
 
 // linkInfo returns one attribute of the link's IFLA_LINKINFO block, nil when the kernel has none: the library parses neither

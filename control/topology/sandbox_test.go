@@ -94,7 +94,7 @@ func render(t *testing.T, b *strings.Builder, h handle, space string) {
 
 func wantStatus(t *testing.T, r reconcile.Resource, owned bool, want reconcile.Status) reconcile.Observation {
 	t.Helper()
-	survey := reconcile.NewSurvey()
+	survey := reconcile.NewSurvey(r)
 	defer survey.End()
 	o, err := r.Observe(survey, owned)
 	must(t, err)

@@ -4,13 +4,9 @@ package topology
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/netip"
-	"os"
-	"runtime"
-
-	"golang.org/x/sys/unix"
+	"slices"
 
 	"flyover/control/reconcile"
 )
@@ -25,7 +21,7 @@ type space struct {
 	routes []route
 }
 
-// Keys of what a survey holds: namespaces by name, "" being the host's, and tables of the host.
+// Keys of what a survey holds: namespaces by name, and tables of the host.
 type (
 	spaceKey string
 	tableKey string
@@ -35,7 +31,7 @@ type (
 func hostTable[T any](s *reconcile.Survey, name tableKey, read func(*reader) (T, error)) (T, error) {
 	return reconcile.Once(s, name, func() (table T, err error) {
 		r, err := reconcile.Once(s, tableKey("reader"), func() (*reader, error) {
-			r, err := openReader()
+			r, err := openReader(make([]byte, dumpBuffer))
 			if err == nil {
 				s.AtEnd(r.close)
 			}
@@ -50,34 +46,28 @@ func hostTable[T any](s *reconcile.Survey, name tableKey, read func(*reader) (T,
 
 // spaceOf looks at the named namespace, or the host's when name is empty. The error is fs.ErrNotExist when there is none.
 func spaceOf(s *reconcile.Survey, name string) (*space, error) {
-	return reconcile.Once(s, spaceKey(name), func() (*space, error) {
-		if name == "" {
-			return hostTable(s, "space", func(r *reader) (*space, error) { return r.space() })
+	if name == "" {
+		return hostTable(s, "space", (*reader).space)
+	}
+	type key struct{}
+	ahead, _ := reconcile.Once(s, key{}, func() (map[string]*visit, error) { return visitAll(namespacesOf(s.Resources)), nil })
+	v := ahead[name]
+	if v == nil {
+		v, _ = reconcile.Once(s, spaceKey(name), func() (*visit, error) { return visitAll([]string{name})[name], nil })
+	}
+	return v.seen, cause("look at namespace "+name, v.err)
+}
+
+// namespacesOf are the names of the namespaces among the resources, each once.
+func namespacesOf(resources []reconcile.Resource) []string {
+	var names []string
+	for _, r := range resources {
+		if n, ok := r.(Namespace); ok {
+			names = append(names, n.Name)
 		}
-		fd, err := openNamespace(name)
-		if err != nil {
-			return nil, err
-		}
-		defer unix.Close(fd)
-		v, err := visitorOf(s)
-		if err != nil {
-			return nil, err
-		}
-		var seen *space
-		err = v.visit(fd, func() error {
-			r, err := openReader()
-			if err != nil {
-				return err
-			}
-			defer r.close()
-			if seen, err = r.space(); err != nil {
-				return err
-			}
-			seen.routes, err = r.routes()
-			return err
-		})
-		return seen, cause("look at namespace "+name, err)
-	})
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func (r *reader) space() (*space, error) {
@@ -119,59 +109,4 @@ func LinkIndex(s *reconcile.Survey, name string) (uint32, error) {
 		return 0, err
 	}
 	return uint32(l.Index), nil
-}
-
-// visitor is a thread that goes from namespace to namespace: entering takes microseconds, and a thread ten times as many.
-type visitor struct {
-	visits chan visit
-}
-
-type visit struct {
-	namespace int // file descriptor
-	look      func() error
-	done      chan error
-}
-
-// visitorOf returns the survey's visitor, which ends with it.
-func visitorOf(s *reconcile.Survey) (*visitor, error) {
-	type key struct{}
-	return reconcile.Once(s, key{}, func() (*visitor, error) {
-		v := &visitor{visits: make(chan visit)}
-		ready := make(chan error)
-		go v.run(ready)
-		if err := <-ready; err != nil {
-			return nil, err
-		}
-		s.AtEnd(func() { close(v.visits) })
-		return v, nil
-	})
-}
-
-// visit has look run in the namespace.
-func (v *visitor) visit(namespace int, look func() error) error {
-	done := make(chan error)
-	v.visits <- visit{namespace, look, done}
-	return <-done
-}
-
-// run never unlocks its thread, so that the thread ends with it. It goes home nevertheless: the process's first thread is parked
-// instead of ended, and /proc/self shows that thread.
-func (v *visitor) run(ready chan<- error) {
-	runtime.LockOSThread()
-	const self = "/proc/thread-self/ns/net"
-	home, err := unix.Open(self, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		ready <- &os.PathError{Op: "open", Path: self, Err: err}
-		return
-	}
-	defer unix.Close(home)
-	ready <- nil
-	for next := range v.visits {
-		if err := unix.Setns(next.namespace, unix.CLONE_NEWNET); err != nil {
-			next.done <- fmt.Errorf("enter: %w", err)
-			continue
-		}
-		next.done <- next.look()
-	}
-	_ = unix.Setns(home, unix.CLONE_NEWNET)
 }

@@ -64,6 +64,8 @@ func parseLink(m []byte) *link {
 			l.MTU = number(value)
 		case unix.IFLA_LINK:
 			l.ParentIndex = number(value)
+		case unix.IFLA_GROUP:
+			l.Group = uint32(number(value))
 		case unix.IFLA_MASTER:
 			l.MasterIndex = number(value)
 		case unix.IFLA_PROP_LIST:

@@ -37,10 +37,11 @@ func (Veth) Kind() string { return "veth" }
 // ID is the name of the host's end.
 func (v Veth) ID() string { return v.Host }
 
-// pair is what the host has of a Veth. Outer is nil when there is nothing, inner when the other end is not where it belongs.
+// pair is what the host has of a Veth. Outer is nil when there is nothing, inner when the other end is not where it belongs; inside
+// has no handle when there is no namespace.
 type pair struct {
-	inside       handle
-	outer, inner netlink.Link
+	outside, inside handle
+	outer, inner    netlink.Link
 }
 
 // Observe implements reconcile.Resource.
@@ -97,7 +98,7 @@ func (v Veth) compare(s *reconcile.Survey, outer, inner *link) (reconcile.Observ
 func (v Veth) Apply() error {
 	return v.withPair(func(p pair) error {
 		if p.outer == nil {
-			return cause("create veth "+v.Host, v.create(p.inside))
+			return cause("create veth "+v.Host, v.create(p))
 		}
 		if !v.made(p, true) {
 			return fmt.Errorf("create veth %s: %s", v.Host, foreignLink(v.Host, p.outer))
@@ -105,20 +106,24 @@ func (v Veth) Apply() error {
 		if p.inner != nil {
 			return cause("update veth "+v.Host, v.configure(p))
 		}
-		if err := unlessMissing(host().LinkDel(p.outer)); err != nil {
+		if err := unlessMissing(p.outside.LinkDel(p.outer)); err != nil {
 			return fmt.Errorf("replace veth %s: %w", v.Host, err)
 		}
-		return cause("replace veth "+v.Host, v.create(p.inside))
+		return cause("replace veth "+v.Host, v.create(p))
 	})
 }
 
 // Remove implements reconcile.Resource. An interface of the same name that is not ours stays.
 func (v Veth) Remove() error {
-	err := v.withPair(func(p pair) error {
+	outer, err := findLink(host(), v.Host)
+	if err != nil || outer == nil { // the rule when many go: no need to enter the namespace
+		return cause("remove veth "+v.Host, err)
+	}
+	err = v.withPair(func(p pair) error {
 		if p.outer == nil || !v.made(p, true) {
 			return nil
 		}
-		return unlessMissing(host().LinkDel(p.outer))
+		return unlessMissing(p.outside.LinkDel(p.outer))
 	})
 	return cause("remove veth "+v.Host, err)
 }
@@ -133,14 +138,18 @@ func (v Veth) made(p pair, owned bool) bool {
 
 // withPair calls do with what there is. A missing namespace is the same as a missing inner end: Remove must work without it.
 func (v Veth) withPair(do func(pair) error) error {
-	outer, err := findLink(host(), v.Host)
+	return here(func(outside handle) error { return v.withPairFrom(outside, do) })
+}
+
+func (v Veth) withPairFrom(outside handle, do func(pair) error) error {
+	outer, err := findLink(outside, v.Host)
 	if err != nil {
 		return err
 	}
 	entered := false
 	err = within(v.Namespace, func(h handle) error {
 		entered = true
-		p := pair{inside: h, outer: outer}
+		p := pair{outside: outside, inside: h, outer: outer}
 		if outer != nil {
 			if p.inner, err = v.innerOf(h, outer); err != nil {
 				return err
@@ -149,7 +158,7 @@ func (v Veth) withPair(do func(pair) error) error {
 		return do(p)
 	})
 	if !entered && errors.Is(err, fs.ErrNotExist) {
-		return do(pair{outer: outer})
+		return do(pair{outside: outside, outer: outer})
 	}
 	return err
 }
@@ -171,11 +180,11 @@ func paired(a, b netlink.Link) bool {
 const missingBridge = -1
 
 // masterIndex of the wanted bridge, 0 for none.
-func (v Veth) masterIndex() (int, error) {
+func (v Veth) masterIndex(outside handle) (int, error) {
 	if v.Bridge == "" {
 		return 0, nil
 	}
-	l, err := findLink(host(), v.Bridge)
+	l, err := findLink(outside, v.Bridge)
 	if err != nil || l == nil {
 		return missingBridge, err
 	}

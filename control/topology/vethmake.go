@@ -11,8 +11,8 @@ import (
 
 // create makes the pair in one message: the inner end appears in its namespace under its final name, so no other name is ever
 // taken on the host. One queue each: the default is one for each CPU, which costs memory and brings nothing without NAPI or XDP.
-func (v Veth) create(inside handle) error {
-	if inside.Handle == nil {
+func (v Veth) create(p pair) error {
+	if p.inside.Handle == nil {
 		return fmt.Errorf("namespace %s: %w", v.Namespace, fs.ErrNotExist)
 	}
 	attrs := netlink.NewLinkAttrs()
@@ -27,32 +27,32 @@ func (v Veth) create(inside handle) error {
 		PeerNumRxQueues:  1,
 		PeerMTU:          uint32(v.MTU),
 	}
-	if inside.fd >= 0 {
-		link.PeerNamespace = netlink.NsFd(inside.fd)
+	if p.inside.fd >= 0 {
+		link.PeerNamespace = netlink.NsFd(p.inside.fd)
 	}
-	if err := host().LinkAdd(link); err != nil {
+	if err := p.outside.LinkAdd(link); err != nil {
 		return err
 	}
-	return finish(v.Host, func(outer netlink.Link) error {
-		inner, err := v.innerOf(inside, outer)
+	return finish(p.outside, v.Host, func(outer netlink.Link) error {
+		inner, err := v.innerOf(p.inside, outer)
 		if err == nil && inner == nil {
 			err = fmt.Errorf("find interface %s: %w", v.Interface, fs.ErrNotExist)
 		}
 		if err != nil {
 			return err
 		}
-		return v.configure(pair{inside: inside, outer: outer, inner: inner})
+		return v.configure(pair{outside: p.outside, inside: p.inside, outer: outer, inner: inner})
 	})
 }
 
 func (v Veth) configure(p pair) error {
-	if err := tag(host(), p.outer); err != nil {
+	if err := tag(p.outside, p.outer); err != nil {
 		return err
 	}
-	if err := v.configureEnd(host(), p.outer, v.HostMAC); err != nil {
+	if err := v.configureEnd(p.outside, p.outer, v.HostMAC); err != nil {
 		return err
 	}
-	if err := v.enslave(p.outer); err != nil {
+	if err := v.enslave(p.outside, p.outer); err != nil {
 		return err
 	}
 	if err := v.configureEnd(p.inside, p.inner, v.MAC); err != nil {
@@ -61,7 +61,7 @@ func (v Veth) configure(p pair) error {
 	if err := setUp(p.inside, p.inner); err != nil {
 		return err
 	}
-	return setUp(host(), p.outer)
+	return setUp(p.outside, p.outer)
 }
 
 func (v Veth) configureEnd(h handle, l netlink.Link, mac MAC) error {
@@ -73,8 +73,8 @@ func (v Veth) configureEnd(h handle, l netlink.Link, mac MAC) error {
 
 // enslave makes the host's end a port of the bridge, without learning: who is behind a port is what the configuration says, and
 // no packet can move it. Flooding stays on, for broadcasts.
-func (v Veth) enslave(outer netlink.Link) error {
-	master, err := v.masterIndex()
+func (v Veth) enslave(outside handle, outer netlink.Link) error {
+	master, err := v.masterIndex(outside)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (v Veth) enslave(outer netlink.Link) error {
 		return fmt.Errorf("bridge %s: %w", v.Bridge, fs.ErrNotExist)
 	}
 	if outer.Attrs().MasterIndex != master {
-		if err := host().LinkSetMasterByIndex(outer, master); err != nil {
+		if err := outside.LinkSetMasterByIndex(outer, master); err != nil {
 			return fmt.Errorf("set bridge %q: %w", v.Bridge, err)
 		}
 	}
@@ -92,5 +92,5 @@ func (v Veth) enslave(outer netlink.Link) error {
 	if on, err := learns(outer); err != nil || !on {
 		return err
 	}
-	return cause("set learning off", host().LinkSetLearning(outer, false))
+	return cause("set learning off", outside.LinkSetLearning(outer, false))
 }
