@@ -93,18 +93,11 @@ func (h Host) Down() (reconcile.Plan, error) {
 		return nil, err
 	}
 	var done reconcile.Plan
-	var left []reconcile.Resource
-	var errs []error
-	for _, op := range plan {
-		if err := op.Resource.Remove(); err != nil {
-			errs = append(errs, err)
-			left = append([]reconcile.Resource{op.Resource}, left...)
-			continue
-		}
+	left, err := reconcile.RemoveAll(plan, func(op reconcile.Op) {
 		done = append(done, op)
 		h.tell(op)
-	}
-	return done, errors.Join(append(errs, store.Save(left))...)
+	})
+	return done, errors.Join(err, store.Save(left))
 }
 
 // open locks the state, which the caller closes, and returns what is owned.
@@ -180,6 +173,9 @@ func (h Host) converge(ctx context.Context, store *state.Store, w, owned []recon
 			return nil, errors.Join(err, h.giveUp(store, done, owned))
 		}
 		done = append(done, plan...)
+		if plan.Adds() { // so what was right before is so now
+			return done, store.Save(w)
+		}
 		before = w
 	}
 	return nil, errors.Join(fmt.Errorf("make host as configured: still different after %d rounds, last: %s", maxRounds, done[len(done)-1]),

@@ -4,6 +4,7 @@ package reconcile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -51,6 +52,11 @@ func (op Op) String() string {
 
 // Plan is a list of steps in the order in which they run. Empty: the host is as wanted.
 type Plan []Op
+
+// Adds says that the plan only creates, and so takes nothing along that was there when it was made.
+func (p Plan) Adds() bool {
+	return !slices.ContainsFunc(p, func(op Op) bool { return op.Action != Create })
+}
 
 // String returns one step a line.
 func (p Plan) String() string {

@@ -78,12 +78,12 @@ func (n Namespace) apply() error {
 	}
 	if !mounted {
 		if err := mountNamespace(path); err != nil {
-			return errors.Join(err, unmountNamespace(path))
+			return errors.Join(err, reconcile.NotUndone(unmountNamespace(path)))
 		}
 	}
 	err = onDevice(n.Name, "lo", setUp)
 	if err != nil && !mounted {
-		return errors.Join(err, unmountNamespace(path))
+		return errors.Join(err, reconcile.NotUndone(unmountNamespace(path)))
 	}
 	return err
 }
@@ -91,6 +91,17 @@ func (n Namespace) apply() error {
 // Remove implements reconcile.Resource. Processes inside keep the namespace alive without its name.
 func (n Namespace) Remove() error {
 	return cause("remove namespace "+n.Name, unmountNamespace(namespacePath(n.Name)))
+}
+
+var _ reconcile.Carrier = Namespace{}
+
+// RemoveAll implements reconcile.Carrier. Names that go one soon after the other let the kernel clear the namespaces up together.
+func (Namespace) RemoveAll(namespaces []reconcile.Resource) []error {
+	errs := make([]error, len(namespaces))
+	for i, n := range namespaces {
+		errs[i] = n.Remove()
+	}
+	return errs
 }
 
 // isNamespace says whether a namespace is mounted on path. The error is fs.ErrNotExist when the file is missing.
