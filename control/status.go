@@ -4,6 +4,7 @@ package control
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"slices"
@@ -12,7 +13,6 @@ import (
 	"flyover/control/datapath"
 	"flyover/control/reconcile"
 	"flyover/control/state"
-	"flyover/control/topology"
 	"flyover/loader"
 )
 
@@ -80,8 +80,12 @@ type DriftStatus struct {
 	Detail string `json:"detail"`
 }
 
-// Status looks at the host and changes nothing.
-func (h Host) Status() (*Status, error) {
+// ErrNoEndpoint says that there is no endpoint of a name.
+var ErrNoEndpoint = errors.New("no such endpoint (see `flyover status --all`)")
+
+// Status looks at the host and changes nothing. If endpoint is not empty, it shows the endpoints alone that have this namespace, host
+// interface or address, and the drift of what belongs to them; ErrNoEndpoint if none has.
+func (h Host) Status(endpoint string) (*Status, error) {
 	if os.Geteuid() != 0 {
 		return nil, ErrPrivilege
 	}
@@ -92,71 +96,17 @@ func (h Host) Status() (*Status, error) {
 	s := &Status{
 		Up: len(owned) > 0, Networks: []NetworkStatus{}, Uplinks: []UplinkStatus{}, Reasons: []ReasonStatus{}, Drift: []DriftStatus{},
 	}
-	s.Networks, s.Uplinks = describe(owned, s.Networks, s.Uplinks)
+	s.describe(owned)
+	if endpoint != "" {
+		if owned = s.only(endpoint, owned); len(owned) == 0 {
+			return nil, fmt.Errorf("endpoint %q: %w", endpoint, ErrNoEndpoint)
+		}
+	}
 	// Missing maps: no eBPF datapath, or one that a crash left half made, which the drift shows.
 	if err := s.count(owned); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	return s, s.compare(owned)
-}
-
-// describe turns the flat list of objects into networks with their endpoints.
-func describe(owned []reconcile.Resource, nets []NetworkStatus, uplinks []UplinkStatus) ([]NetworkStatus, []UplinkStatus) {
-	hooks := map[string]loader.Hook{}
-	for _, r := range owned {
-		switch r := r.(type) {
-		case topology.Bridge:
-			nets = append(nets, NetworkStatus{
-				Name: r.Name, Datapath: "kernel", Gateways: []string{}, MTU: r.MTU, Endpoints: []EndpointStatus{},
-			})
-		case *datapath.Network:
-			network(nets, r.Name).Datapath = "ebpf"
-		case topology.Veth:
-			n := network(nets, r.Bridge)
-			n.Endpoints = append(n.Endpoints, EndpointStatus{
-				Namespace: r.Namespace, Interface: r.Interface, HostInterface: r.Host, Addresses: []string{}, MAC: r.MAC.String(),
-			})
-		case topology.Address:
-			describeAddress(nets, r)
-		case *datapath.Uplink:
-			uplinks = append(uplinks, UplinkStatus{Name: r.Device, Address: r.Address.String(), PortFirst: r.PortFirst, PortLast: r.PortLast})
-		case *datapath.Attachment:
-			hooks[r.Device] = r.Hook
-		}
-	}
-	for i := range uplinks {
-		uplinks[i].Hook = hooks[uplinks[i].Name]
-	}
-	return nets, uplinks
-}
-
-func describeAddress(nets []NetworkStatus, a topology.Address) {
-	if a.Namespace == "" {
-		n := network(nets, a.Device)
-		n.Gateways = append(n.Gateways, a.Prefix.String())
-		n.Gateway = n.Gateways[0]
-		return
-	}
-	for i := range nets {
-		for j := range nets[i].Endpoints {
-			e := &nets[i].Endpoints[j]
-			if e.Namespace == a.Namespace && e.Interface == a.Device {
-				e.Addresses = append(e.Addresses, a.Prefix.String())
-				e.Address = e.Addresses[0]
-			}
-		}
-	}
-}
-
-// network finds a network by name. The state lists a bridge before what belongs to it, so it is there; a state written by hand
-// gets an entry that nobody shows.
-func network(nets []NetworkStatus, name string) *NetworkStatus {
-	for i := range nets {
-		if nets[i].Name == name {
-			return &nets[i]
-		}
-	}
-	return new(NetworkStatus)
 }
 
 // count adds the counters of the eBPF datapath, if there is one.
@@ -186,22 +136,22 @@ func (s *Status) count(owned []reconcile.Resource) error {
 }
 
 func (s *Status) countEndpoints(pins loader.Pins, owned []reconcile.Resource) error {
+	endpoints := map[string]*EndpointStatus{}
+	for _, n := range s.Networks {
+		for i := range n.Endpoints {
+			endpoints[n.Endpoints[i].HostInterface] = &n.Endpoints[i]
+		}
+	}
 	for _, r := range owned {
 		e, ok := r.(*datapath.Endpoint)
-		if !ok {
+		if !ok || endpoints[e.Device] == nil {
 			continue
 		}
 		t, err := pins.Traffic(e.Number)
 		if err != nil {
 			return err
 		}
-		for i := range s.Networks {
-			for j := range s.Networks[i].Endpoints {
-				if s.Networks[i].Endpoints[j].HostInterface == e.Device {
-					s.Networks[i].Endpoints[j].Traffic = &t
-				}
-			}
-		}
+		endpoints[e.Device].Traffic = &t
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"text/tabwriter"
 
@@ -14,29 +15,42 @@ import (
 	"flyover/loader"
 )
 
+// fewEndpoints are as many of a network as are listed without being asked for.
+const fewEndpoints = 20
+
 func newStatus() *cobra.Command {
 	var out output
+	var endpoint string
+	var all bool
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show networks, endpoints, uplinks, counters and drift",
-		Args:  noArgs,
+		Long: fmt.Sprintf(`Shows networks, endpoints, uplinks, counters and drift. Of each network the first %d endpoints are listed;
+JSON has them all.`, fewEndpoints),
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			h, err := host(cmd, "")
 			if err != nil {
 				return err
 			}
-			s, err := h.Status()
+			s, err := h.Status(endpoint)
 			if err != nil {
 				return fmt.Errorf("status: %w", err)
 			}
-			return out.print(cmd.OutOrStdout(), s, func() { printStatus(cmd.OutOrStdout(), s) })
+			few := fewEndpoints
+			if all || endpoint != "" {
+				few = math.MaxInt
+			}
+			return out.print(cmd.OutOrStdout(), s, func() { printStatus(cmd.OutOrStdout(), s, few) })
 		},
 	}
+	cmd.Flags().StringVar(&endpoint, "endpoint", "", "show only this `endpoint`: a namespace, a host interface or an address")
+	cmd.Flags().BoolVar(&all, "all", false, "list all endpoints")
 	out.flags(cmd)
 	return cmd
 }
 
-func printStatus(out io.Writer, s *control.Status) {
+func printStatus(out io.Writer, s *control.Status, few int) {
 	if !s.Up {
 		fmt.Fprintln(out, "nothing of flyover's is here")
 		return
@@ -44,7 +58,7 @@ func printStatus(out io.Writer, s *control.Status) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	defer w.Flush()
 	for _, n := range s.Networks {
-		printNetwork(w, n)
+		printNetwork(w, n, few)
 	}
 	for _, u := range s.Uplinks {
 		fmt.Fprintf(w, "uplink %s\t%s\thook %s\t%s\n", u.Name, u.Address, u.Hook, outsidePorts(u))
@@ -68,13 +82,17 @@ func outsidePorts(u control.UplinkStatus) string {
 	return fmt.Sprintf("outside ports %d-%d", u.PortFirst, u.PortLast)
 }
 
-func printNetwork(w io.Writer, n control.NetworkStatus) {
+func printNetwork(w io.Writer, n control.NetworkStatus, few int) {
 	fmt.Fprintf(w, "network %s\tdatapath %s\tgateway %s\tmtu %d\n", n.Name, n.Datapath, strings.Join(n.Gateways, ","), n.MTU)
 	if len(n.Endpoints) == 0 {
 		return
 	}
 	fmt.Fprint(w, "  NAMESPACE\tINTERFACE\tHOST\tADDRESS\tMAC\tSENT\tRECEIVED\tDROPPED\n")
-	for _, e := range n.Endpoints {
+	for i, e := range n.Endpoints {
+		if i == few {
+			fmt.Fprintf(w, "  and %d more: see them with --all, or one with --endpoint\n", len(n.Endpoints)-few)
+			return
+		}
 		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%s", e.Namespace, e.Interface, e.HostInterface, strings.Join(e.Addresses, ","), e.MAC)
 		if e.Traffic == nil {
 			fmt.Fprint(w, "\t-\t-\t-\n")
