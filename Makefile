@@ -75,7 +75,7 @@ conformance: need-go need-root setup-test ## check every row of docs/conformance
 mutants: need-go need-root setup-generate setup-test ## put faults into the datapath one by one, and see the tests notice
 	test/mutants.sh
 
-scale: need-go need-root setup-test build ## fill, expire and flood tables of a million sessions, and print figures (as root, in labs)
+scale: need-go need-root setup-test build ## fill, expire and flood tables of a million sessions, set up a thousand endpoints, and print figures (as root, in labs)
 	CGO_ENABLED=0 go build -o bin/scale ./test/scale
 	bin/scale $(SCALEFLAGS)
 

@@ -13,8 +13,8 @@ import "fmt"
 // Lingerers alone are removed last.
 //
 // Diff touches nothing but wanted Inheritors, which take over what the owned version remembers. When the plan has run, or is
-// empty, exactly want is what is owned: the caller stores it. An update may take dependents along (a pair of interfaces that is
-// made again loses its addresses), so observe again after a plan that updates, until the plan is empty.
+// empty, exactly want is what is owned: the caller stores it. An update or a removal may take others along (a pair of interfaces that
+// is made again loses its addresses), so observe again until the plan is empty, or Adds.
 func Diff(want, owned []Resource, observed map[string]Observation) (Plan, error) {
 	wanted, err := unique(want)
 	if err != nil {
@@ -26,11 +26,12 @@ func Diff(want, owned []Resource, observed map[string]Observation) (Plan, error)
 	previous := index(owned)
 	plan, last := removals(owned, wanted, observed)
 	for _, r := range want {
-		had := previous[Name(r)]
+		name := Name(r)
+		had := previous[name]
 		if heir, ok := r.(Inheritor); ok && had != nil {
 			heir.Inherit(had)
 		}
-		switch o := observed[Name(r)]; o.Status {
+		switch o := observed[name]; o.Status {
 		case Absent:
 			plan = append(plan, Op{Action: Create, Resource: r, Previous: had})
 		case Different:
@@ -59,8 +60,8 @@ func unique(want []Resource) (map[string]Resource, error) {
 func foreignAmong(want []Resource, observed map[string]Observation) ForeignError {
 	var foreign ForeignError
 	for _, r := range want {
-		if o := observed[Name(r)]; o.Status == Foreign {
-			foreign = append(foreign, ForeignObject{Name: Name(r), Observation: o})
+		if name := Name(r); observed[name].Status == Foreign {
+			foreign = append(foreign, ForeignObject{Name: name, Observation: observed[name]})
 		}
 	}
 	return foreign
@@ -70,8 +71,9 @@ func foreignAmong(want []Resource, observed map[string]Observation) ForeignError
 func removals(owned []Resource, wanted map[string]Resource, observed map[string]Observation) (first, last Plan) {
 	for i := len(owned) - 1; i >= 0; i-- {
 		r := owned[i]
-		status := observed[Name(r)].Status
-		if wanted[Name(r)] != nil || status != Same && status != Different {
+		name := Name(r)
+		status := observed[name].Status
+		if wanted[name] != nil || status != Same && status != Different {
 			continue
 		}
 		if k, ok := r.(Keeper); ok && k.Keeps() {

@@ -63,6 +63,19 @@ func TestDiffReportsEveryForeignObject(t *testing.T) {
 	}
 }
 
+func TestAdds(t *testing.T) {
+	for want, plan := range map[bool][]Plan{
+		true:  {nil, {{Action: Create}, {Action: Create}}},
+		false: {{{Action: Create}, {Action: Update}}, {{Action: Remove}}},
+	} {
+		for _, p := range plan {
+			if p.Adds() != want {
+				t.Errorf("plan of %d steps: adds %v", len(p), !want)
+			}
+		}
+	}
+}
+
 func TestDiffRefusesTwoOfOneName(t *testing.T) {
 	_, err := Diff(fakes(nil, "a=1", "a=2"), nil, nil)
 	if err == nil || err.Error() != "plan fake a: wanted twice" {

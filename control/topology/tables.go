@@ -143,7 +143,7 @@ func (r *reader) routes() ([]route, error) {
 }
 
 func parseRoute(m []byte) (rt route, main bool) {
-	if len(m) < unix.SizeofRtMsg {
+	if len(m) < unix.SizeofRtMsg || m[0] != unix.AF_INET && m[0] != unix.AF_INET6 {
 		return rt, false
 	}
 	destination := netip.IPv4Unspecified()

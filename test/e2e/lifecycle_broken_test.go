@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -78,6 +79,44 @@ func TestStatusShowsDrift(t *testing.T) {
 		for _, words := range []string{"bridge br1", "mtu 1300 -> 1500", "veth veth-ns2-br", "run it again to mend"} {
 			if !strings.Contains(text, words) {
 				t.Errorf("no %q in:\n%s", words, text)
+			}
+		}
+	})
+}
+
+func TestStatusOfOneEndpoint(t *testing.T) {
+	labtest.Alone(t, func(t *testing.T) {
+		flyover(t, "up")
+		sh(t, "ip link set veth-ns2-br down")
+		for _, name := range []string{"ns1", "veth-ns1-br", "192.168.15.1"} {
+			text := flyover(t, "status", "--endpoint", name)
+			if !strings.Contains(text, "veth-ns1-br") || strings.Contains(text, "veth-ns2") {
+				t.Errorf("status of %s:\n%s", name, text)
+			}
+		}
+		if text := flyover(t, "status", "--endpoint", "ns2"); !strings.Contains(text, "down -> up") {
+			t.Errorf("no drift in:\n%s", text)
+		}
+		attempt(t, "status", "--endpoint", "ns3").refused(t, 1, `endpoint "ns3": no such endpoint`)
+	})
+}
+
+// A long list is shortened for people, and whole for programs.
+func TestStatusOfManyEndpoints(t *testing.T) {
+	labtest.Alone(t, func(t *testing.T) {
+		var b strings.Builder
+		b.WriteString("networks:\n  - {name: br1, subnets: [10.0.0.0/24], gateway: 10.0.0.254, datapath: kernel, endpoints: [\n")
+		for i := range 22 {
+			fmt.Fprintf(&b, "    {namespace: n%d, addresses: [10.0.0.%d]},\n", i, i+1)
+		}
+		flyover(t, "up", "-f", configFile(t, b.String()+"  ]}\n"))
+		few := flyover(t, "status")
+		if !strings.Contains(few, "and 2 more") || !strings.Contains(few, "10.0.0.20/24") || strings.Contains(few, "10.0.0.21/24") {
+			t.Errorf("status:\n%s", few)
+		}
+		for _, args := range [][]string{{"status", "--all"}, {"status", "-o", "json"}} {
+			if text := flyover(t, args...); !strings.Contains(text, "10.0.0.22/24") {
+				t.Errorf("%q:\n%s", args, text)
 			}
 		}
 	})

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Scale shows what the translation holds and what that costs, with real packets in labs: a full table of a million sessions, a
-// flood beside a neighbour, a million short connections, and the memory of connection tracking beside it. Like bench it measures
-// and judges nothing: it prints figures, and what they should be.
+// flood beside a neighbour, a million short connections, and the memory of connection tracking beside it; and what it takes to set up
+// many endpoints. Like bench it measures and judges nothing: it prints figures, and what they should be.
 package main
 
 import (
