@@ -160,7 +160,7 @@ func (h Host) converge(ctx context.Context, store *state.Store, w, owned []recon
 			return nil, errors.Join(err, h.giveUp(store, done, owned))
 		}
 		if len(plan) == 0 {
-			return done, store.Save(w)
+			return h.settle(store, done, w, owned)
 		}
 		if err := errors.Join(prepare(plan), store.Save(union(owned, w))); err != nil {
 			return nil, errors.Join(err, h.giveUp(store, done, owned))
@@ -174,12 +174,20 @@ func (h Host) converge(ctx context.Context, store *state.Store, w, owned []recon
 		}
 		done = append(done, plan...)
 		if plan.Adds() { // so what was right before is so now
-			return done, store.Save(w)
+			return h.settle(store, done, w, owned)
 		}
 		before = w
 	}
 	return nil, errors.Join(fmt.Errorf("make host as configured: still different after %d rounds, last: %s", maxRounds, done[len(done)-1]),
 		h.giveUp(store, done, owned))
+}
+
+// settle writes down that exactly w is ours by now. A state that cannot be written is a failure like any other.
+func (h Host) settle(store *state.Store, done reconcile.Plan, w, owned []reconcile.Resource) (reconcile.Plan, error) {
+	if err := store.Save(w); err != nil {
+		return nil, errors.Join(err, h.giveUp(store, done, owned))
+	}
+	return done, nil
 }
 
 // giveUp takes back the rounds before the failed one. If that fails too, the state goes on listing everything.
