@@ -2,8 +2,15 @@
 
 //go:build ignore
 
-/* datapath.c - the entry points, one for each hook and one for control. The packet paths are in lib/forward.h and lib/segment.h. */
+/*
+ * datapath.c - the entry points, one for each hook and one for control. The packet paths are in lib/segment.h and lib/forward.h. Compiled
+ * once for each address family, see lib/family.h.
+ */
+#if FAMILY == 6
+#include "lib/nd.h"
+#else
 #include "lib/arp.h"
+#endif
 #include "lib/endpoint.h"
 #include "lib/forward.h"
 #include "lib/network.h"
@@ -12,11 +19,13 @@
 #include "lib/refuse.h"
 #include "lib/segment.h"
 #include "lib/session.h"
+#include "lib/twin.h"
 #include "lib/uplink.h"
 
 static __always_inline enum reason endpoint_path(struct pkt *p, const struct endpoint_entry *ep)
 {
 	struct network_entry *net = network_lookup(ep->network);
+	struct ethhdr *eth;
 	enum reason reason;
 
 	if (!net)
@@ -24,18 +33,13 @@ static __always_inline enum reason endpoint_path(struct pkt *p, const struct end
 	reason = endpoint_admit(ep, p);
 	if (reason)
 		return reason;
-	if (p->ethertype == bpf_htons(ETH_P_ARP))
-		return arp_handle(p, ep, net);
-	if (p->ethertype == bpf_htons(ETH_P_IPV6)) {
-		reason = segment_admit_ipv6(p->skb, ep, net);
-		if (reason)
-			return reason;
-	}
-	if (!mac_equal(p->destination, net->gateway_mac))
+	reason = resolve(p, ep, net);
+	if (reason)
+		return reason;
+	eth = pkt_eth(p);
+	if (!eth || !mac_equal(eth->h_dest, net->gateway_mac))
 		return segment_frame(p, ep, net);
-	if (p->ethertype == bpf_htons(ETH_P_IPV6))
-		return segment_ipv6_to_host(p->skb, ep->network, net);
-	if (p->ethertype != bpf_htons(ETH_P_IP))
+	if (p->h->ethertype != bpf_htons(ETH_P_FAMILY))
 		return PASS_ETHERTYPE;
 	reason = forward_outside(p, ep->network, net);
 	if (refuse_is_for(reason))
@@ -47,15 +51,19 @@ static __always_inline enum reason endpoint_path(struct pkt *p, const struct end
 SEC("tc")
 int from_endpoint(struct __sk_buff *skb)
 {
-	struct endpoint_entry *ep = endpoint_lookup(skb->ifindex);
+	struct endpoint_entry *ep;
 	__u32 bytes = skb->len;
 	enum reason reason;
-	struct pkt p;
+	struct headers room;
+	struct pkt p = { skb, headers_here(&room, HEADERS_OF_PROGRAM) };
 
+	if (twin_takes(skb, HOOK_FROM_ENDPOINT))
+		return verdict(skb->len, HOOK_FROM_ENDPOINT, DROP_IPV6);
+	ep = endpoint_lookup(skb->ifindex);
 	skb->tc_index = 0;
 	if (!ep)
 		return verdict(bytes, HOOK_FROM_ENDPOINT, DROP_NOT_ENDPOINT);
-	reason = pkt_parse(&p, skb);
+	reason = pkt_parse(&p);
 	if (!reason)
 		reason = endpoint_path(&p, ep);
 	endpoint_count_sent(ep->id, bytes, reason);
@@ -67,14 +75,13 @@ SEC("tc")
 int from_uplink(struct __sk_buff *skb)
 {
 	enum reason reason;
-	struct pkt p;
+	struct headers room;
+	struct pkt p = { skb, headers_here(&room, HEADERS_OF_PROGRAM) };
 
-	reason = pkt_parse(&p, skb);
-	if (reason || skb->vlan_present || skb->pkt_type != PACKET_HOST)
-		reason = PASS_NO_SESSION;
-	else if (p.ethertype == bpf_htons(ETH_P_IPV6))
-		reason = segment_ipv6_from_uplink(skb);
-	else if (p.ethertype != bpf_htons(ETH_P_IP))
+	if (twin_takes(skb, HOOK_FROM_UPLINK))
+		return verdict(skb->len, HOOK_FROM_UPLINK, DROP_IPV6);
+	reason = pkt_parse(&p);
+	if (reason || p.h->ethertype != bpf_htons(ETH_P_FAMILY) || skb->vlan_present || skb->pkt_type != PACKET_HOST)
 		reason = PASS_NO_SESSION;
 	else
 		reason = forward_inside(&p);
@@ -86,14 +93,15 @@ static __always_inline enum reason uplink_path(struct __sk_buff *skb)
 {
 	struct subnet_entry *inside;
 	enum reason reason;
-	struct pkt p;
+	struct headers room;
+	struct pkt p = { skb, headers_here(&room, HEADERS_OF_PROGRAM) };
 
-	reason = pkt_parse(&p, skb);
-	if (p.ethertype == bpf_htons(ETH_P_IPV6))
-		return segment_ipv6_to_uplink(skb);
-	if (p.ethertype != bpf_htons(ETH_P_IP))
+	if (!p.h)
+		return DROP_MALFORMED;
+	reason = pkt_parse(&p);
+	if (p.h->ethertype != bpf_htons(ETH_P_FAMILY))
 		return PASS_OWN;
-	inside = uplink_inside(p.src);
+	inside = uplink_inside(p.h->src);
 	if (!inside)
 		return reason ? PASS_OWN : forward_own(&p);
 	return reason ? reason : forward_slow(&p, inside->network);
@@ -105,6 +113,8 @@ int to_uplink(struct __sk_buff *skb)
 {
 	enum reason reason = PASS_TRANSLATED;
 
+	if (twin_takes(skb, HOOK_TO_UPLINK))
+		return verdict(skb->len, HOOK_TO_UPLINK, DROP_IPV6);
 	if (deliver_was_out(skb))
 		skb->tc_index = 0;
 	else
@@ -114,15 +124,16 @@ int to_uplink(struct __sk_buff *skb)
 
 /* What end_sessions is called with. */
 struct end_request {
-	__u8 inside[4]; /* whose sessions are to end; 0.0.0.0: everybody's */
-	__u32 now;	/* seconds of CLOCK_MONOTONIC, which the program cannot read itself */
+	ADDRESS(inside); /* whose sessions are to end; 0: everybody's */
+	__u32 now;	 /* seconds of CLOCK_MONOTONIC, which the program cannot read itself */
+	PADDING(pad, 0, 4);
 };
 
 /* Run by control, on no hook: ends sessions as the datapath itself does, under its traffic. Returns how many were live. */
 SEC("syscall")
 int end_sessions(struct end_request *request)
 {
-	return session4_end_all(addr4_load(request->inside), request->now);
+	return session_end_all(addr_load(request->inside), request->now);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -27,27 +27,28 @@ type DatapathBitmapKey struct {
 	Pad     [3]uint8
 }
 
-type DatapathDatagram4Entry struct {
+type DatapathDatagramEntry struct {
 	_       structs.HostLayout
 	Seen    uint32
 	State   DatapathDatagramState
 	Addr    [4]uint8
 	NextHop [4]uint8
 	Ifindex uint32
-	Id      uint16
-	Mtu     uint16
+	Id      uint32
+	Mtu     uint32
 	Next    uint32
 	Held    uint32
+	Pad     uint32
 }
 
-type DatapathDatagram4Key struct {
+type DatapathDatagramKey struct {
 	_      structs.HostLayout
 	Src    [4]uint8
 	Dst    [4]uint8
 	Uplink uint32
-	Id     uint16
+	Id     uint32
 	Proto  uint8
-	Pad    uint8
+	Pad    [3]uint8
 }
 
 type DatapathDatagramState uint32
@@ -63,6 +64,7 @@ type DatapathEndRequest struct {
 	_      structs.HostLayout
 	Inside [4]uint8
 	Now    uint32
+	Pad    [0]uint8
 }
 
 type DatapathEndpointEntry struct {
@@ -85,16 +87,16 @@ type DatapathEndpointKey struct {
 	Ifindex uint32
 }
 
-type DatapathExempt4Key struct {
+type DatapathExemptEntry struct {
+	_       structs.HostLayout
+	Network uint32
+}
+
+type DatapathExemptKey struct {
 	_         structs.HostLayout
 	PrefixLen uint32
 	Network   uint32
 	Addr      [4]uint8
-}
-
-type DatapathExemptEntry struct {
-	_       structs.HostLayout
-	Network uint32
 }
 
 type DatapathExhaustedEntry struct {
@@ -117,11 +119,18 @@ type DatapathFdbKey struct {
 	Pad     [2]uint8
 }
 
+type DatapathFragmentWork struct {
+	_     structs.HostLayout
+	Key   DatapathDatagramKey
+	Fate  DatapathDatagramEntry
+	First DatapathHeldEntry
+}
+
 type DatapathHeldEntry struct {
 	_       structs.HostLayout
 	State   DatapathHeldState
 	At      uint32
-	Key     DatapathDatagram4Key
+	Key     DatapathDatagramKey
 	Ifindex uint32
 	Bytes   uint32
 	Offset  uint32
@@ -136,20 +145,29 @@ const (
 	DatapathHeldStateHELD_FULL DatapathHeldState = 2
 )
 
-type DatapathMapping4Entry struct {
+type DatapathHook uint32
+
+const (
+	DatapathHookHOOK_FROM_ENDPOINT DatapathHook = 0
+	DatapathHookHOOK_FROM_UPLINK   DatapathHook = 1
+	DatapathHookHOOK_TO_UPLINK     DatapathHook = 2
+	DatapathHookHOOK_COUNT         DatapathHook = 3
+)
+
+type DatapathMappingEntry struct {
 	_           structs.HostLayout
 	OutsidePort uint16
 	Tag         uint16
 	Sessions    uint32
 }
 
-type DatapathMapping4Key struct {
+type DatapathMappingKey struct {
 	_          structs.HostLayout
 	Inside     [4]uint8
 	Outside    [4]uint8
 	InsidePort uint16
 	Proto      uint8
-	Pad        uint8
+	Pad        [1]uint8
 }
 
 type DatapathMessageEntry struct {
@@ -157,23 +175,18 @@ type DatapathMessageEntry struct {
 	Octets [2048]uint8
 }
 
-type DatapathNeighbour4Key struct {
-	_       structs.HostLayout
-	Network uint32
-	Addr    [4]uint8
-}
-
-type DatapathNeighbour6Key struct {
-	_       structs.HostLayout
-	Network uint32
-	Addr    [16]uint8
-}
-
 type DatapathNeighbourEntry struct {
 	_       structs.HostLayout
 	Mac     [6]uint8
 	Pad     [2]uint8
 	Ifindex uint32
+}
+
+type DatapathNeighbourKey struct {
+	_       structs.HostLayout
+	Addr    [4]uint8
+	Network uint32
+	Pad     [0]uint8
 }
 
 type DatapathNetworkEntry struct {
@@ -188,8 +201,9 @@ type DatapathNetworkEntry struct {
 	Pad        [2]uint8
 	PortFirst  uint16
 	PortLast   uint16
+	Gateway6   [16]uint8
 	Subnet6    [16]uint8
-	Prefix6    uint32
+	Mask6      [16]uint8
 }
 
 type DatapathNetworkFlags uint32
@@ -201,7 +215,7 @@ const (
 	DatapathNetworkFlagsNETWORK_EXEMPT             DatapathNetworkFlags = 8
 )
 
-type DatapathPort4Entry struct {
+type DatapathPortEntry struct {
 	_    structs.HostLayout
 	Life struct {
 		_     structs.HostLayout
@@ -214,18 +228,18 @@ type DatapathPort4Entry struct {
 	Pad        [6]uint8
 }
 
-type DatapathPort4Key struct {
+type DatapathPortKey struct {
 	_           structs.HostLayout
 	Outside     [4]uint8
 	OutsidePort uint16
 	Proto       uint8
-	Pad         uint8
+	Pad         [1]uint8
 }
 
 type DatapathPortSearch struct {
 	_      structs.HostLayout
-	Key    DatapathReply4Key
-	Fresh  DatapathReply4Entry
+	Key    DatapathReplyKey
+	Fresh  DatapathReplyEntry
 	Uplink uint32
 	Now    uint32
 	First  uint16
@@ -239,6 +253,15 @@ type DatapathPortSearch struct {
 	Mapped bool
 	Found  bool
 	Pad    [6]uint8
+	Owner  DatapathSessionKey
+	Socket struct {
+		_     structs.HostLayout
+		Src   [4]uint8
+		Dst   [4]uint8
+		Sport uint16
+		Dport uint16
+	}
+	PadEnd uint32
 }
 
 type DatapathPressedEntry struct {
@@ -341,7 +364,7 @@ type DatapathReasonEntry struct {
 	}
 }
 
-type DatapathReply4Entry struct {
+type DatapathReplyEntry struct {
 	_    structs.HostLayout
 	Life struct {
 		_     structs.HostLayout
@@ -354,14 +377,15 @@ type DatapathReply4Entry struct {
 	Tuple      bool
 	Pad        uint8
 	Sessions   uint32
+	PadEnd     [0]uint8
 }
 
-type DatapathReply4Guess struct {
+type DatapathReplyGuess struct {
 	_     structs.HostLayout
 	Tuple bool
 }
 
-type DatapathReply4Key struct {
+type DatapathReplyKey struct {
 	_           structs.HostLayout
 	Remote      [4]uint8
 	Outside     [4]uint8
@@ -371,7 +395,7 @@ type DatapathReply4Key struct {
 	Pad         [3]uint8
 }
 
-type DatapathSession4Entry struct {
+type DatapathSessionEntry struct {
 	_    structs.HostLayout
 	Life struct {
 		_     structs.HostLayout
@@ -389,7 +413,14 @@ type DatapathSession4Entry struct {
 	Pad         uint8
 }
 
-type DatapathSession4Key struct {
+type DatapathSessionFlags uint8
+
+const (
+	DatapathSessionFlagsSESSION_MAPPED DatapathSessionFlags = 1
+	DatapathSessionFlagsSESSION_OPEN   DatapathSessionFlags = 2
+)
+
+type DatapathSessionKey struct {
 	_          structs.HostLayout
 	Inside     [4]uint8
 	Remote     [4]uint8
@@ -399,28 +430,22 @@ type DatapathSession4Key struct {
 	Pad        [3]uint8
 }
 
-type DatapathSession4Request struct {
+type DatapathSessionRequest struct {
 	_        structs.HostLayout
-	Key      DatapathSession4Key
+	Key      DatapathSessionKey
 	Endpoint uint32
 	Network  uint32
 	Uplink   uint32
 	NextHop  uint32
 	TcpMark  uint32
 	State    DatapathSessionState
-	Fresh    DatapathSession4Entry
-	Mapping  DatapathMapping4Key
-	Mapped   DatapathMapping4Entry
+	Fresh    DatapathSessionEntry
+	Mapping  DatapathMappingKey
+	Port     DatapathPortKey
+	Mapped   DatapathMappingEntry
 	_        [4]byte
-	Owner    DatapathPort4Entry
+	Owner    DatapathPortEntry
 }
-
-type DatapathSessionFlags uint8
-
-const (
-	DatapathSessionFlagsSESSION_MAPPED DatapathSessionFlags = 1
-	DatapathSessionFlagsSESSION_OPEN   DatapathSessionFlags = 2
-)
 
 type DatapathSessionState uint32
 
@@ -438,21 +463,23 @@ const (
 	DatapathSessionStateSESSION_CLOSED      DatapathSessionState = 10
 )
 
-type DatapathSubnet4Key struct {
-	_         structs.HostLayout
-	PrefixLen uint32
-	Addr      [4]uint8
-}
-
-type DatapathSubnet6Key struct {
-	_         structs.HostLayout
-	PrefixLen uint32
-	Addr      [16]uint8
+type DatapathSessionWork struct {
+	_       structs.HostLayout
+	Token   DatapathSessionKey
+	Mapping DatapathMappingKey
+	Port    DatapathPortKey
+	Reply   DatapathReplyKey
 }
 
 type DatapathSubnetEntry struct {
 	_       structs.HostLayout
 	Network uint32
+}
+
+type DatapathSubnetKey struct {
+	_         structs.HostLayout
+	PrefixLen uint32
+	Addr      [4]uint8
 }
 
 type DatapathTrafficEntry struct {
@@ -477,6 +504,7 @@ type DatapathTrafficEntry struct {
 type DatapathUplinkEntry struct {
 	_         structs.HostLayout
 	Source4   [4]uint8
+	Source6   [16]uint8
 	Mtu       uint32
 	PortFirst uint16
 	PortLast  uint16
@@ -521,38 +549,39 @@ type DatapathUsageEntry struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	DatapathMapFoBitmapNone          = "fo_bitmap_none"
-	DatapathMapFoBitmaps             = "fo_bitmaps"
+	DatapathMapFoBitmaps4            = "fo_bitmaps4"
 	DatapathMapFoDatagramIds         = "fo_datagram_ids"
 	DatapathMapFoDatagrams4          = "fo_datagrams4"
 	DatapathMapFoEndpoints           = "fo_endpoints"
 	DatapathMapFoExempt4             = "fo_exempt4"
 	DatapathMapFoExhausted           = "fo_exhausted"
-	DatapathMapFoExpiry              = "fo_expiry"
+	DatapathMapFoExpiry4             = "fo_expiry4"
 	DatapathMapFoFdb                 = "fo_fdb"
-	DatapathMapFoFirst               = "fo_first"
+	DatapathMapFoFragment            = "fo_fragment"
 	DatapathMapFoGuess               = "fo_guess"
 	DatapathMapFoHeld                = "fo_held"
 	DatapathMapFoMappings4           = "fo_mappings4"
 	DatapathMapFoMessage             = "fo_message"
 	DatapathMapFoNeighbours4         = "fo_neighbours4"
-	DatapathMapFoNeighbours6         = "fo_neighbours6"
 	DatapathMapFoNetworks            = "fo_networks"
 	DatapathMapFoPorts4              = "fo_ports4"
-	DatapathMapFoPressed             = "fo_pressed"
+	DatapathMapFoPressed4            = "fo_pressed4"
 	DatapathMapFoReasons             = "fo_reasons"
+	DatapathMapFoRelease             = "fo_release"
 	DatapathMapFoReplies4            = "fo_replies4"
 	DatapathMapFoRequest             = "fo_request"
 	DatapathMapFoSearch              = "fo_search"
 	DatapathMapFoSessions4           = "fo_sessions4"
 	DatapathMapFoSubnets4            = "fo_subnets4"
-	DatapathMapFoSubnets6            = "fo_subnets6"
 	DatapathMapFoTraffic             = "fo_traffic"
+	DatapathMapFoTwins               = "fo_twins"
 	DatapathMapFoUplinks             = "fo_uplinks"
 	DatapathMapFoUsage               = "fo_usage"
 	DatapathProgEndSessions          = "end_sessions"
 	DatapathProgFromEndpoint         = "from_endpoint"
 	DatapathProgFromUplink           = "from_uplink"
 	DatapathProgToUplink             = "to_uplink"
+	DatapathVarCsumKnowsIpv6         = "csum_knows_ipv6"
 	DatapathVarPeerNeedsPacketType   = "peer_needs_packet_type"
 	DatapathVarPortHold              = "port_hold"
 	DatapathVarPortSecret            = "port_secret"
@@ -616,32 +645,32 @@ type DatapathProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type DatapathMapSpecs struct {
 	FoBitmapNone  *ebpf.MapSpec `ebpf:"fo_bitmap_none"`
-	FoBitmaps     *ebpf.MapSpec `ebpf:"fo_bitmaps"`
+	FoBitmaps4    *ebpf.MapSpec `ebpf:"fo_bitmaps4"`
 	FoDatagramIds *ebpf.MapSpec `ebpf:"fo_datagram_ids"`
 	FoDatagrams4  *ebpf.MapSpec `ebpf:"fo_datagrams4"`
 	FoEndpoints   *ebpf.MapSpec `ebpf:"fo_endpoints"`
 	FoExempt4     *ebpf.MapSpec `ebpf:"fo_exempt4"`
 	FoExhausted   *ebpf.MapSpec `ebpf:"fo_exhausted"`
-	FoExpiry      *ebpf.MapSpec `ebpf:"fo_expiry"`
+	FoExpiry4     *ebpf.MapSpec `ebpf:"fo_expiry4"`
 	FoFdb         *ebpf.MapSpec `ebpf:"fo_fdb"`
-	FoFirst       *ebpf.MapSpec `ebpf:"fo_first"`
+	FoFragment    *ebpf.MapSpec `ebpf:"fo_fragment"`
 	FoGuess       *ebpf.MapSpec `ebpf:"fo_guess"`
 	FoHeld        *ebpf.MapSpec `ebpf:"fo_held"`
 	FoMappings4   *ebpf.MapSpec `ebpf:"fo_mappings4"`
 	FoMessage     *ebpf.MapSpec `ebpf:"fo_message"`
 	FoNeighbours4 *ebpf.MapSpec `ebpf:"fo_neighbours4"`
-	FoNeighbours6 *ebpf.MapSpec `ebpf:"fo_neighbours6"`
 	FoNetworks    *ebpf.MapSpec `ebpf:"fo_networks"`
 	FoPorts4      *ebpf.MapSpec `ebpf:"fo_ports4"`
-	FoPressed     *ebpf.MapSpec `ebpf:"fo_pressed"`
+	FoPressed4    *ebpf.MapSpec `ebpf:"fo_pressed4"`
 	FoReasons     *ebpf.MapSpec `ebpf:"fo_reasons"`
+	FoRelease     *ebpf.MapSpec `ebpf:"fo_release"`
 	FoReplies4    *ebpf.MapSpec `ebpf:"fo_replies4"`
 	FoRequest     *ebpf.MapSpec `ebpf:"fo_request"`
 	FoSearch      *ebpf.MapSpec `ebpf:"fo_search"`
 	FoSessions4   *ebpf.MapSpec `ebpf:"fo_sessions4"`
 	FoSubnets4    *ebpf.MapSpec `ebpf:"fo_subnets4"`
-	FoSubnets6    *ebpf.MapSpec `ebpf:"fo_subnets6"`
 	FoTraffic     *ebpf.MapSpec `ebpf:"fo_traffic"`
+	FoTwins       *ebpf.MapSpec `ebpf:"fo_twins"`
 	FoUplinks     *ebpf.MapSpec `ebpf:"fo_uplinks"`
 	FoUsage       *ebpf.MapSpec `ebpf:"fo_usage"`
 }
@@ -650,6 +679,7 @@ type DatapathMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type DatapathVariableSpecs struct {
+	CsumKnowsIpv6         *ebpf.VariableSpec `ebpf:"csum_knows_ipv6"`
 	PeerNeedsPacketType   *ebpf.VariableSpec `ebpf:"peer_needs_packet_type"`
 	PortHold              *ebpf.VariableSpec `ebpf:"port_hold"`
 	PortSecret            *ebpf.VariableSpec `ebpf:"port_secret"`
@@ -681,32 +711,32 @@ func (o *DatapathObjects) Close() error {
 // It can be passed to LoadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DatapathMaps struct {
 	FoBitmapNone  *ebpf.Map `ebpf:"fo_bitmap_none"`
-	FoBitmaps     *ebpf.Map `ebpf:"fo_bitmaps"`
+	FoBitmaps4    *ebpf.Map `ebpf:"fo_bitmaps4"`
 	FoDatagramIds *ebpf.Map `ebpf:"fo_datagram_ids"`
 	FoDatagrams4  *ebpf.Map `ebpf:"fo_datagrams4"`
 	FoEndpoints   *ebpf.Map `ebpf:"fo_endpoints"`
 	FoExempt4     *ebpf.Map `ebpf:"fo_exempt4"`
 	FoExhausted   *ebpf.Map `ebpf:"fo_exhausted"`
-	FoExpiry      *ebpf.Map `ebpf:"fo_expiry"`
+	FoExpiry4     *ebpf.Map `ebpf:"fo_expiry4"`
 	FoFdb         *ebpf.Map `ebpf:"fo_fdb"`
-	FoFirst       *ebpf.Map `ebpf:"fo_first"`
+	FoFragment    *ebpf.Map `ebpf:"fo_fragment"`
 	FoGuess       *ebpf.Map `ebpf:"fo_guess"`
 	FoHeld        *ebpf.Map `ebpf:"fo_held"`
 	FoMappings4   *ebpf.Map `ebpf:"fo_mappings4"`
 	FoMessage     *ebpf.Map `ebpf:"fo_message"`
 	FoNeighbours4 *ebpf.Map `ebpf:"fo_neighbours4"`
-	FoNeighbours6 *ebpf.Map `ebpf:"fo_neighbours6"`
 	FoNetworks    *ebpf.Map `ebpf:"fo_networks"`
 	FoPorts4      *ebpf.Map `ebpf:"fo_ports4"`
-	FoPressed     *ebpf.Map `ebpf:"fo_pressed"`
+	FoPressed4    *ebpf.Map `ebpf:"fo_pressed4"`
 	FoReasons     *ebpf.Map `ebpf:"fo_reasons"`
+	FoRelease     *ebpf.Map `ebpf:"fo_release"`
 	FoReplies4    *ebpf.Map `ebpf:"fo_replies4"`
 	FoRequest     *ebpf.Map `ebpf:"fo_request"`
 	FoSearch      *ebpf.Map `ebpf:"fo_search"`
 	FoSessions4   *ebpf.Map `ebpf:"fo_sessions4"`
 	FoSubnets4    *ebpf.Map `ebpf:"fo_subnets4"`
-	FoSubnets6    *ebpf.Map `ebpf:"fo_subnets6"`
 	FoTraffic     *ebpf.Map `ebpf:"fo_traffic"`
+	FoTwins       *ebpf.Map `ebpf:"fo_twins"`
 	FoUplinks     *ebpf.Map `ebpf:"fo_uplinks"`
 	FoUsage       *ebpf.Map `ebpf:"fo_usage"`
 }
@@ -714,32 +744,32 @@ type DatapathMaps struct {
 func (m *DatapathMaps) Close() error {
 	return _DatapathClose(
 		m.FoBitmapNone,
-		m.FoBitmaps,
+		m.FoBitmaps4,
 		m.FoDatagramIds,
 		m.FoDatagrams4,
 		m.FoEndpoints,
 		m.FoExempt4,
 		m.FoExhausted,
-		m.FoExpiry,
+		m.FoExpiry4,
 		m.FoFdb,
-		m.FoFirst,
+		m.FoFragment,
 		m.FoGuess,
 		m.FoHeld,
 		m.FoMappings4,
 		m.FoMessage,
 		m.FoNeighbours4,
-		m.FoNeighbours6,
 		m.FoNetworks,
 		m.FoPorts4,
-		m.FoPressed,
+		m.FoPressed4,
 		m.FoReasons,
+		m.FoRelease,
 		m.FoReplies4,
 		m.FoRequest,
 		m.FoSearch,
 		m.FoSessions4,
 		m.FoSubnets4,
-		m.FoSubnets6,
 		m.FoTraffic,
+		m.FoTwins,
 		m.FoUplinks,
 		m.FoUsage,
 	)
@@ -749,6 +779,7 @@ func (m *DatapathMaps) Close() error {
 //
 // It can be passed to LoadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DatapathVariables struct {
+	CsumKnowsIpv6         *ebpf.Variable `ebpf:"csum_knows_ipv6"`
 	PeerNeedsPacketType   *ebpf.Variable `ebpf:"peer_needs_packet_type"`
 	PortHold              *ebpf.Variable `ebpf:"port_hold"`
 	PortSecret            *ebpf.Variable `ebpf:"port_secret"`

@@ -194,7 +194,11 @@ func insideOf(owned []reconcile.Resource, endpoint string) (*inside, error) {
 		case topology.Veth:
 			namespaces[r.Host] = r.Namespace
 		case *datapath.Endpoint:
-			in.endpoints[r.Address] = insideEndpoint{Endpoint: r}
+			for _, a := range []netip.Addr{r.Address, r.Address6} {
+				if a.IsValid() {
+					in.endpoints[a] = insideEndpoint{Endpoint: r}
+				}
+			}
 		case *datapath.Programs:
 			loaded = true
 		}

@@ -37,9 +37,10 @@ type RefusalStatus struct {
 
 // UsageStatus is what an endpoint has taken of the translation, and the most that it may take. A limit of 0 is none.
 type UsageStatus struct {
-	Namespace     string     `json:"namespace"`
-	HostInterface string     `json:"host_interface"`
-	Address       netip.Addr `json:"address"`
+	Namespace     string `json:"namespace"`
+	HostInterface string `json:"host_interface"`
+	// Address is its IPv4 address, or IPv6's if it has none.
+	Address netip.Addr `json:"address"`
 	loader.Usage
 	SessionsLimit uint32 `json:"sessions_limit"`
 	MappingsLimit uint32 `json:"mappings_limit"`
@@ -120,8 +121,12 @@ func (in *inside) usage() ([]UsageStatus, error) {
 		if err != nil {
 			return nil, err
 		}
+		addr := e.Address
+		if !addr.IsValid() {
+			addr = e.Address6
+		}
 		list = append(list, UsageStatus{
-			Namespace: in.endpoints[e.Address].namespace, HostInterface: e.Device, Address: e.Address, Usage: used,
+			Namespace: in.endpoints[addr].namespace, HostInterface: e.Device, Address: addr, Usage: used,
 			SessionsLimit: e.Limits.Sessions, MappingsLimit: e.Limits.Mappings,
 			RateLimit: e.Limits.Rate, BurstLimit: e.Limits.Burst,
 		})
@@ -167,7 +172,7 @@ func compareRemotes(a, b remoteKey) int {
 // portsAt is how many outside ports an address has.
 func (in *inside) portsAt(outside netip.Addr) int {
 	for _, r := range in.owned {
-		if u, ok := r.(*datapath.Uplink); ok && u.Address == outside && u.PortLast > 0 {
+		if u, ok := r.(*datapath.Uplink); ok && (u.Address == outside || u.Address6 == outside) && u.PortLast > 0 {
 			return int(u.PortLast) - int(u.PortFirst) + 1
 		}
 	}

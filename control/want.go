@@ -98,11 +98,15 @@ func wantAddresses(net config.Network, namespace, device string, addrs []netip.A
 
 func wantNetwork(net config.Network, in surroundings, n *numbers) reconcile.Resource {
 	ports := portsOf(net, in)
+	subnet, subnet6 := byFamily(net.Subnets, netip.Prefix.Addr)
+	gateway, gateway6 := byFamily(net.Gateways, netip.Addr.Unmap)
 	return &datapath.Network{
 		Number:     n.network(net.Name),
 		Name:       net.Name,
-		Subnet:     net.Subnets[0],
-		Gateway:    net.Gateways[0],
+		Subnet:     subnet,
+		Subnet6:    subnet6,
+		Gateway:    gateway,
+		Gateway6:   gateway6,
 		GatewayMAC: topology.MAC(net.GatewayMAC()),
 		MTU:        net.MTU,
 		Masquerade: net.Masquerade,
@@ -113,6 +117,18 @@ func wantNetwork(net config.Network, in surroundings, n *numbers) reconcile.Reso
 		PortLast:          ports.Last,
 		Exempt:            net.Translation.Exempt,
 	}
+}
+
+// byFamily takes apart what has at most one of each address family.
+func byFamily[T any](all []T, addr func(T) netip.Addr) (four, six T) {
+	for _, a := range all {
+		if addr(a).Is6() {
+			six = a
+		} else {
+			four = a
+		}
+	}
+	return four, six
 }
 
 // portsOf are the network's outside ports: none if it is not masqueraded.
@@ -129,9 +145,6 @@ func portsOf(net config.Network, in surroundings) config.PortRange {
 func wantUplinks(nets []config.Network, in surroundings) []reconcile.Resource {
 	var w []reconcile.Resource
 	for _, up := range in.uplinks {
-		if !up.Address.IsValid() { // leads outside for IPv6 alone, of which the programs know nothing
-			continue
-		}
 		w = append(w,
 			wantUplink(up, nets, in),
 			&datapath.Attachment{Device: up.Name, Point: loader.ToUplink, Hook: in.hook, Build: in.build},
@@ -143,7 +156,7 @@ func wantUplinks(nets []config.Network, in surroundings) []reconcile.Resource {
 
 // wantUplink sums up what the networks need of it.
 func wantUplink(up topology.Uplink, nets []config.Network, in surroundings) *datapath.Uplink {
-	u := &datapath.Uplink{Device: up.Name, Address: up.Address, MTU: up.MTU}
+	u := &datapath.Uplink{Device: up.Name, Address: up.Address, Address6: up.Address6, MTU: up.MTU}
 	for _, net := range nets {
 		ports := portsOf(net, in)
 		if !net.Masquerade {
@@ -191,6 +204,12 @@ func wantForwarding(cfg *config.Config, in surroundings) []reconcile.Resource {
 	}
 	set("net/ipv4/conf/%s/forwarding", "1", forwarders(cfg, in, config.Network.IPv4))
 	devices := forwarders(cfg, in, config.Network.IPv6)
+	// The route of what a bridge brings is asked for by the programs, and told only if that forwards, whatever else does.
+	for _, net := range networksOf(cfg, config.EBPF) {
+		if net.IPv6() {
+			set("net/ipv6/conf/%s/forwarding", "1", []string{net.Name})
+		}
+	}
 	if in.singly6 || len(devices) == 0 {
 		set("net/ipv6/conf/%s/force_forwarding", "1", devices)
 		return w
@@ -227,14 +246,15 @@ func wantEndpoint(net config.Network, ep config.Endpoint, in surroundings, n *nu
 		w = append(w, topology.Neighbour{Device: net.Name, Address: addr, MAC: mac})
 	}
 	if net.Datapath == config.EBPF {
+		addr, addr6 := byFamily(ep.Addresses, netip.Addr.Unmap)
 		w = append(w,
 			&datapath.Endpoint{
 				Number:  n.endpoint(ep.HostInterface),
 				Network: n.network(net.Name),
 				Device:  ep.HostInterface,
-				Address: ep.Addresses[0],
-				MAC:     mac,
-				Limits:  wantLimits(net),
+				Address: addr, Address6: addr6,
+				MAC:    mac,
+				Limits: wantLimits(net),
 			},
 			&datapath.Attachment{Device: ep.HostInterface, Point: loader.FromEndpoint, Hook: in.hook, Build: in.build},
 		)

@@ -3,9 +3,7 @@
 package loader
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -14,13 +12,9 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/features"
 
 	"flyover/bpf"
 )
-
-// packetTypeFixed is the first kernel whose bpf_redirect_peer sets the packet type itself: 6.15.
-const packetTypeFixed = 6<<16 | 15<<8
 
 // Build names a generation of programs: what they are compiled from, and the version of flyover that brought them.
 func Build(version string) string {
@@ -30,41 +24,19 @@ func Build(version string) string {
 
 // Whole says whether the generation build is pinned with every program and every map.
 func (p Pins) Whole(build string) bool {
-	var pinned []string
+	pinned := []string{p.twins(build)}
 	for _, at := range Points() {
 		pinned = append(pinned, p.Program(build, at))
 	}
-	for _, name := range mapNames {
-		pinned = append(pinned, p.Map(name))
+	for _, f := range families {
+		for _, name := range f.pinned() {
+			pinned = append(pinned, p.Map(name))
+		}
 	}
 	return !slices.ContainsFunc(pinned, func(pin string) bool {
 		_, err := os.Stat(pin)
 		return err != nil
 	})
-}
-
-// mapNames are the maps that are pinned. The others hold nothing that is worth keeping from one generation to the next.
-var mapNames = []string{
-	bpf.DatapathMapFoBitmaps,
-	bpf.DatapathMapFoDatagramIds,
-	bpf.DatapathMapFoDatagrams4,
-	bpf.DatapathMapFoEndpoints,
-	bpf.DatapathMapFoExempt4,
-	bpf.DatapathMapFoExhausted,
-	bpf.DatapathMapFoExpiry,
-	bpf.DatapathMapFoFdb,
-	bpf.DatapathMapFoMappings4,
-	bpf.DatapathMapFoNeighbours4,
-	bpf.DatapathMapFoNetworks,
-	bpf.DatapathMapFoPorts4,
-	bpf.DatapathMapFoPressed,
-	bpf.DatapathMapFoReasons,
-	bpf.DatapathMapFoReplies4,
-	bpf.DatapathMapFoSessions4,
-	bpf.DatapathMapFoSubnets4,
-	bpf.DatapathMapFoTraffic,
-	bpf.DatapathMapFoUplinks,
-	bpf.DatapathMapFoUsage,
 }
 
 // Generations lists the builds that have a pinned program.
@@ -94,68 +66,56 @@ func (p Pins) Load(build string, sessions uint32) error {
 	if err := p.make(p.Maps(), p.progs()); err != nil {
 		return err
 	}
-	spec, err := specification(sessions)
+	six, err := p.load(ipv6, sessions)
 	if err != nil {
 		return err
 	}
-	delete(spec.Programs, bpf.DatapathProgEndSessions) // see EndSessions
+	defer six.Close()
+	four, err := p.load(ipv4, sessions)
+	if err != nil {
+		return err
+	}
+	defer four.Close()
+	twins := four.Maps[bpf.DatapathMapFoTwins]
+	for at, hook := range hooks {
+		if err := twins.Put(hook, six.Programs[string(at)]); err != nil {
+			return fmt.Errorf("join program %s with its twin for IPv6: %w", at, err)
+		}
+	}
+	return p.pinPrograms(build, four)
+}
+
+// load brings the programs of one family into the kernel, but for that of EndSessions.
+func (p Pins) load(f family, sessions uint32) (*ebpf.Collection, error) {
+	spec, err := f.specification(sessions)
+	if err != nil {
+		return nil, err
+	}
+	delete(spec.Programs, bpf.DatapathProgEndSessions)
 	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: p.Maps()}})
 	if err != nil {
-		return explainLoad(err)
+		return nil, explainLoad(err)
 	}
-	defer coll.Close()
-	return p.pinPrograms(build, coll)
+	return coll, nil
 }
 
-// specification is the compiled datapath, prepared for this kernel and for so many sessions.
-func specification(sessions uint32) (*ebpf.CollectionSpec, error) {
-	spec, err := bpf.LoadDatapath()
-	if err != nil {
-		return nil, fmt.Errorf("read compiled datapath: %w", err)
-	}
-	for at, name := range kernelNames {
-		spec.Programs[string(at)].Name = name
-	}
-	spec.Programs[bpf.DatapathProgEndSessions].Name = "fo_end_sessions"
-	for _, name := range mapNames {
-		spec.Maps[name].Pinning = ebpf.PinByName
-	}
-	for _, name := range []string{bpf.DatapathMapFoSessions4, bpf.DatapathMapFoReplies4, bpf.DatapathMapFoExpiry} {
-		spec.Maps[name].MaxEntries = sessions
-	}
-	for _, name := range []string{bpf.DatapathMapFoMappings4, bpf.DatapathMapFoPorts4} {
-		spec.Maps[name].MaxEntries = min(spec.Maps[name].MaxEntries, sessions) // each mapping has a session
-	}
-	version, err := features.LinuxVersionCode()
-	if err != nil {
-		return nil, fmt.Errorf("read kernel version: %w", err)
-	}
-	var secret [4]byte
-	if _, err := rand.Read(secret[:]); err != nil {
-		return nil, fmt.Errorf("draw port secret: %w", err)
-	}
-	if err := errors.Join(
-		spec.Variables[bpf.DatapathVarPeerNeedsPacketType].Set(version < packetTypeFixed),
-		spec.Variables[bpf.DatapathVarPortSecret].Set(binary.NativeEndian.Uint32(secret[:])),
-	); err != nil {
-		return nil, fmt.Errorf("set datapath variable: %w", err)
-	}
-	return spec, nil
-}
-
-// pinPrograms pins one program after the other, and none if one cannot be.
-func (p Pins) pinPrograms(build string, coll *ebpf.Collection) error {
+// pinPrograms pins one program after the other, and the way to those for IPv6, or none if one cannot be.
+func (p Pins) pinPrograms(build string, four *ebpf.Collection) error {
 	dir := filepath.Dir(p.Program(build, FromEndpoint))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make pin directory %s: %w", dir, err)
 	}
+	type pinner interface{ Pin(path string) error }
+	all := map[string]pinner{p.twins(build): four.Maps[bpf.DatapathMapFoTwins]}
 	for _, at := range Points() {
-		pin := p.Program(build, at)
+		all[p.Program(build, at)] = four.Programs[string(at)]
+	}
+	for pin, object := range all {
 		if err := os.Remove(pin); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("replace pin %s: %w", pin, err)
 		}
-		if err := coll.Programs[string(at)].Pin(pin); err != nil {
-			return errors.Join(fmt.Errorf("pin program %s: %w", at, err), p.Unload(build))
+		if err := object.Pin(pin); err != nil {
+			return errors.Join(fmt.Errorf("pin %s: %w", pin, err), p.Unload(build))
 		}
 	}
 	return nil

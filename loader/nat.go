@@ -21,41 +21,48 @@ type Mapping struct {
 	Sessions uint32
 }
 
-type mappingTable = Table[bpf.DatapathMapping4Key, bpf.DatapathMapping4Entry]
-
-func (p Pins) mappings() (*mappingTable, error) {
-	return OpenTable[bpf.DatapathMapping4Key, bpf.DatapathMapping4Entry](p, bpf.DatapathMapFoMappings4)
-}
-
 // EachMapping is EachSession for mappings.
 func (p Pins) EachMapping(visit func(Mapping) error) error {
-	t, err := p.mappings()
+	four, err := p.mappings4()
 	if err != nil {
 		return err
 	}
-	defer t.Close()
-	return t.Scan(func(k bpf.DatapathMapping4Key, e bpf.DatapathMapping4Entry) error {
+	defer four.Close()
+	six, err := OpenTable[bpf.Datapath6MappingKey, bpf.Datapath6MappingEntry](p, bpf.Datapath6MapFoMappings6)
+	if err != nil {
+		return err
+	}
+	defer six.Close()
+	if err := four.Scan(func(k bpf.DatapathMappingKey, e bpf.DatapathMappingEntry) error {
 		return visit(Mapping{
-			Proto:    k.Proto,
-			Inside:   addrPort(k.Inside, k.InsidePort),
-			Outside:  addrPort(k.Outside, e.OutsidePort),
-			Sessions: e.Sessions,
+			Proto: k.Proto, Inside: addrPort(k.Inside[:], k.InsidePort), Outside: addrPort(k.Outside[:], e.OutsidePort), Sessions: e.Sessions,
+		})
+	}); err != nil {
+		return err
+	}
+	return six.Scan(func(k bpf.Datapath6MappingKey, e bpf.Datapath6MappingEntry) error {
+		return visit(Mapping{
+			Proto: k.Proto, Inside: addrPort(k.Inside[:], k.InsidePort), Outside: addrPort(k.Outside[:], e.OutsidePort), Sessions: e.Sessions,
 		})
 	})
 }
 
-// Mappings is how many there are, and the most that there can be.
+func (p Pins) mappings4() (*Table[bpf.DatapathMappingKey, bpf.DatapathMappingEntry], error) {
+	return OpenTable[bpf.DatapathMappingKey, bpf.DatapathMappingEntry](p, bpf.DatapathMapFoMappings4)
+}
+
+// Mappings is how many there are, and the most that there can be of each address family.
 func (p Pins) Mappings() (entries, capacity uint32, err error) {
-	t, err := p.mappings()
+	t, err := p.mappings4()
 	if err != nil {
 		return 0, 0, err
 	}
-	defer t.Close()
-	err = t.Scan(func(bpf.DatapathMapping4Key, bpf.DatapathMapping4Entry) error {
+	capacity = t.m.MaxEntries()
+	err = errors.Join(t.Close(), p.EachMapping(func(Mapping) error {
 		entries++
 		return nil
-	})
-	return entries, t.m.MaxEntries(), err
+	}))
+	return entries, capacity, err
 }
 
 // ForgetAddresses removes what is kept of outside addresses that no uplink has and no mapping. None of them may become an uplink's meanwhile.
@@ -65,23 +72,37 @@ func (p Pins) ForgetAddresses() error {
 		return err
 	}
 	defer uplinks.Close()
-	bitmaps, err := OpenTable[bpf.DatapathBitmapKey, bpf.DatapathBitmapEntry](p, bpf.DatapathMapFoBitmaps)
+	four, six := map[[4]byte]bool{}, map[[16]byte]bool{}
+	if err := uplinks.Each(func(_ bpf.DatapathUplinkKey, e bpf.DatapathUplinkEntry) {
+		four[e.Source4], six[e.Source6] = true, true
+	}); err != nil {
+		return err
+	}
+	return errors.Join(
+		forget(p, bpf.DatapathMapFoBitmaps4, func(k bpf.DatapathBitmapKey, b bpf.DatapathBitmapEntry) bool {
+			return !four[k.Outside] && b.Taken == [len(b.Taken)]uint64{}
+		}),
+		forget(p, bpf.Datapath6MapFoBitmaps6, func(k bpf.Datapath6BitmapKey, b bpf.Datapath6BitmapEntry) bool {
+			return !six[k.Outside] && b.Taken == [len(b.Taken)]uint64{}
+		}),
+	)
+}
+
+// forget deletes the entries that are unused.
+func forget[K, V comparable](p Pins, name string, isUnused func(K, V) bool) error {
+	t, err := OpenTable[K, V](p, name)
 	if err != nil {
 		return err
 	}
-	defer bitmaps.Close()
-	used := map[[4]byte]bool{}
-	if err := uplinks.Each(func(_ bpf.DatapathUplinkKey, e bpf.DatapathUplinkEntry) { used[e.Source4] = true }); err != nil {
-		return err
-	}
-	var unused []bpf.DatapathBitmapKey
-	err = bitmaps.Each(func(k bpf.DatapathBitmapKey, b bpf.DatapathBitmapEntry) {
-		if !used[k.Outside] && b.Taken == [len(b.Taken)]uint64{} {
+	defer t.Close()
+	var unused []K
+	err = t.Each(func(k K, v V) {
+		if isUnused(k, v) {
 			unused = append(unused, k)
 		}
 	})
 	for _, k := range unused {
-		err = errors.Join(err, bitmaps.Delete(k))
+		err = errors.Join(err, t.Delete(k))
 	}
 	return err
 }
@@ -115,8 +136,9 @@ func (p Pins) Usage(endpoint uint32) (Usage, error) {
 }
 
 // addrPort takes both as they are in the maps: in the order of the wire.
-func addrPort(addr [4]byte, port uint16) netip.AddrPort {
+func addrPort(addr []byte, port uint16) netip.AddrPort {
 	var wire [2]byte
 	binary.NativeEndian.PutUint16(wire[:], port)
-	return netip.AddrPortFrom(netip.AddrFrom4(addr), binary.BigEndian.Uint16(wire[:]))
+	a, _ := netip.AddrFromSlice(addr)
+	return netip.AddrPortFrom(a, binary.BigEndian.Uint16(wire[:]))
 }

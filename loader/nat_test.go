@@ -22,8 +22,8 @@ import (
 )
 
 type (
-	sessionKey   = bpf.DatapathSession4Key
-	sessionEntry = bpf.DatapathSession4Entry
+	sessionKey   = bpf.DatapathSessionKey
+	sessionEntry = bpf.DatapathSessionEntry
 )
 
 const established = bpf.DatapathSessionStateSESSION_ESTABLISHED
@@ -108,7 +108,7 @@ func TestTimeouts(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				want := holds(e) && c.left(proto, e) >= 0
+				want := SessionState(state).holds() && c.left(proto, SessionState(state), e.Life.Seen) >= 0
 				if got := in.live(t, l); got != want {
 					t.Errorf("protocol %d, state %v, age %d: the programs say live %v, the listing %v",
 						proto, SessionState(state), age, got, want)
@@ -160,14 +160,14 @@ func (in *inwards) live(t *testing.T, l life) bool {
 	}
 	const outsidePort = 5000
 	e := sessionEntry{Outside: uplinkAddr.As4(), OutsidePort: wire(outsidePort), TcpMark: packet.Seq}
-	r := bpf.DatapathReply4Entry{Inside: insideEnd.Addr().As4(), InsidePort: wire(insideEnd.Port()), Sessions: 1}
+	r := bpf.DatapathReplyEntry{Inside: insideEnd.Addr().As4(), InsidePort: wire(insideEnd.Port()), Sessions: 1}
 	e.Life.Seen, e.Life.State = now(t)-l.age, l.state
 	r.Life = e.Life
 	fill(t, in.pins, bpf.DatapathMapFoSessions4, map[sessionKey]sessionEntry{{
 		Inside: insideEnd.Addr().As4(), InsidePort: wire(insideEnd.Port()),
 		Remote: remoteEnd.Addr().As4(), RemotePort: wire(remotePort), Proto: l.proto,
 	}: e})
-	fill(t, in.pins, bpf.DatapathMapFoReplies4, map[bpf.DatapathReply4Key]bpf.DatapathReply4Entry{{
+	fill(t, in.pins, bpf.DatapathMapFoReplies4, map[bpf.DatapathReplyKey]bpf.DatapathReplyEntry{{
 		Remote: remoteEnd.Addr().As4(), RemotePort: wire(remotePort), Outside: uplinkAddr.As4(), OutsidePort: wire(outsidePort),
 		Proto: l.proto,
 	}: r})
@@ -209,20 +209,20 @@ func (in *inwards) counts(t *testing.T, reason bpf.DatapathReason, frame []byte)
 // open one; the second a session of its own, and a mapping of the same inside port.
 type translation struct {
 	sessions map[sessionKey]sessionEntry
-	replies  map[bpf.DatapathReply4Key]bpf.DatapathReply4Entry
-	mappings map[bpf.DatapathMapping4Key]bpf.DatapathMapping4Entry
+	replies  map[bpf.DatapathReplyKey]bpf.DatapathReplyEntry
+	mappings map[bpf.DatapathMappingKey]bpf.DatapathMappingEntry
 	bitmaps  map[bpf.DatapathBitmapKey]bpf.DatapathBitmapEntry
-	ports    map[bpf.DatapathPort4Key]bpf.DatapathPort4Entry
+	ports    map[bpf.DatapathPortKey]bpf.DatapathPortEntry
 	usage    map[uint32]bpf.DatapathUsageEntry
 }
 
 func newTranslation() *translation {
 	return &translation{
 		sessions: map[sessionKey]sessionEntry{},
-		replies:  map[bpf.DatapathReply4Key]bpf.DatapathReply4Entry{},
-		mappings: map[bpf.DatapathMapping4Key]bpf.DatapathMapping4Entry{},
+		replies:  map[bpf.DatapathReplyKey]bpf.DatapathReplyEntry{},
+		mappings: map[bpf.DatapathMappingKey]bpf.DatapathMappingEntry{},
 		bitmaps:  map[bpf.DatapathBitmapKey]bpf.DatapathBitmapEntry{},
-		ports:    map[bpf.DatapathPort4Key]bpf.DatapathPort4Entry{},
+		ports:    map[bpf.DatapathPortKey]bpf.DatapathPortEntry{},
 		usage:    map[uint32]bpf.DatapathUsageEntry{},
 	}
 }
@@ -242,7 +242,7 @@ func (tr *translation) add(inside, remote netip.AddrPort, outsidePort uint16, fl
 	used.Bucket.Level = 7
 	mapped := flags&bpf.DatapathSessionFlagsSESSION_MAPPED != 0
 	if mapped {
-		mk := bpf.DatapathMapping4Key{Inside: key.Inside, InsidePort: key.InsidePort, Outside: e.Outside, Proto: key.Proto}
+		mk := bpf.DatapathMappingKey{Inside: key.Inside, InsidePort: key.InsidePort, Outside: e.Outside, Proto: key.Proto}
 		m := tr.mappings[mk]
 		if m.Sessions++; m.Sessions == 1 {
 			used.Mappings++
@@ -255,11 +255,11 @@ func (tr *translation) add(inside, remote netip.AddrPort, outsidePort uint16, fl
 	}
 	tr.usage[number] = used
 	if flags&bpf.DatapathSessionFlagsSESSION_OPEN != 0 {
-		tr.ports[bpf.DatapathPort4Key{Outside: e.Outside, OutsidePort: e.OutsidePort, Proto: key.Proto}] =
-			bpf.DatapathPort4Entry{Inside: key.Inside, InsidePort: key.InsidePort}
+		tr.ports[bpf.DatapathPortKey{Outside: e.Outside, OutsidePort: e.OutsidePort, Proto: key.Proto}] =
+			bpf.DatapathPortEntry{Inside: key.Inside, InsidePort: key.InsidePort}
 		return
 	}
-	rk := bpf.DatapathReply4Key{
+	rk := bpf.DatapathReplyKey{
 		Remote: key.Remote, RemotePort: key.RemotePort, Outside: e.Outside, OutsidePort: e.OutsidePort, Proto: key.Proto,
 	}
 	if mapped {
@@ -276,7 +276,7 @@ func (tr *translation) fill(t *testing.T, p Pins) {
 	fill(t, p, bpf.DatapathMapFoSessions4, tr.sessions)
 	fill(t, p, bpf.DatapathMapFoReplies4, tr.replies)
 	fill(t, p, bpf.DatapathMapFoMappings4, tr.mappings)
-	fill(t, p, bpf.DatapathMapFoBitmaps, tr.bitmaps)
+	fill(t, p, bpf.DatapathMapFoBitmaps4, tr.bitmaps)
 	fill(t, p, bpf.DatapathMapFoPorts4, tr.ports)
 	fill(t, p, bpf.DatapathMapFoUsage, tr.usage)
 }
@@ -284,10 +284,10 @@ func (tr *translation) fill(t *testing.T, p Pins) {
 // compare wants the maps to hold exactly this, besides sessions that are dead and usage of nothing.
 func (tr *translation) compare(t *testing.T, p Pins) {
 	t.Helper()
-	sameEntries(t, p, bpf.DatapathMapFoSessions4, tr.sessions, holds)
+	sameEntries(t, p, bpf.DatapathMapFoSessions4, tr.sessions, func(e sessionEntry) bool { return SessionState(e.Life.State).holds() })
 	sameEntries(t, p, bpf.DatapathMapFoReplies4, tr.replies, nil)
 	sameEntries(t, p, bpf.DatapathMapFoMappings4, tr.mappings, nil)
-	sameEntries(t, p, bpf.DatapathMapFoBitmaps, tr.bitmaps, func(b bpf.DatapathBitmapEntry) bool { return b != bpf.DatapathBitmapEntry{} })
+	sameEntries(t, p, bpf.DatapathMapFoBitmaps4, tr.bitmaps, func(b bpf.DatapathBitmapEntry) bool { return b != bpf.DatapathBitmapEntry{} })
 	sameEntries(t, p, bpf.DatapathMapFoPorts4, tr.ports, nil)
 	sameEntries(t, p, bpf.DatapathMapFoUsage, tr.usage,
 		func(u bpf.DatapathUsageEntry) bool { return u.Sessions > 0 || u.Mappings > 0 })
@@ -336,14 +336,14 @@ func TestForgetAddresses(t *testing.T) {
 	want := map[bpf.DatapathBitmapKey]bpf.DatapathBitmapEntry{
 		{Outside: uplinks, Proto: unix.IPPROTO_TCP}: {}, {Outside: busy, Proto: unix.IPPROTO_UDP}: {Taken: [1024]uint64{1023: 1 << 63}},
 	}
-	fill(t, p, bpf.DatapathMapFoBitmaps, want)
-	fill(t, p, bpf.DatapathMapFoBitmaps, map[bpf.DatapathBitmapKey]bpf.DatapathBitmapEntry{
+	fill(t, p, bpf.DatapathMapFoBitmaps4, want)
+	fill(t, p, bpf.DatapathMapFoBitmaps4, map[bpf.DatapathBitmapKey]bpf.DatapathBitmapEntry{
 		{Outside: busy, Proto: unix.IPPROTO_TCP}: {}, {Outside: gone, Proto: unix.IPPROTO_UDP}: {Uplink: 7},
 	})
 	if err := p.ForgetAddresses(); err != nil {
 		t.Fatal(err)
 	}
-	sameEntries(t, p, bpf.DatapathMapFoBitmaps, want, nil)
+	sameEntries(t, p, bpf.DatapathMapFoBitmaps4, want, nil)
 }
 
 func TestEndSessions(t *testing.T) {

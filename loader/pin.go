@@ -24,7 +24,7 @@ const (
 	schema = "v3"
 )
 
-// Pins is the directory of one schema's pinned objects: maps/NAME, progs/BUILD/POINT, links/IFINDEX/POINT.
+// Pins is the directory of one schema's pinned objects: maps/NAME, progs/BUILD/POINT and progs/BUILD/twins, links/IFINDEX/POINT.
 type Pins struct {
 	top  string
 	root string
@@ -51,6 +51,9 @@ func (p Pins) progs() string { return filepath.Join(p.root, "progs") }
 func (p Pins) Program(build string, at Point) string {
 	return filepath.Join(p.progs(), build, string(at))
 }
+
+// twins is the pin of the way from the programs of a generation to those for IPv6.
+func (p Pins) twins(build string) string { return filepath.Join(p.progs(), build, "twins") }
 
 func (p Pins) links() string { return filepath.Join(p.root, "links") }
 

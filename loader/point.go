@@ -26,11 +26,19 @@ const (
 // Points lists every Point.
 func Points() []Point { return []Point{FromEndpoint, FromUplink, ToUplink} }
 
-// kernelNames are what the kernel calls the programs: at most 15 characters, with the prefix that the maps have too.
+// kernelNames are what the kernel calls the programs: at most 15 characters, one of them for the family, with the prefix that the maps
+// have too.
 var kernelNames = map[Point]string{
 	FromEndpoint: "fo_from_endpt",
 	FromUplink:   "fo_from_uplink",
 	ToUplink:     "fo_to_uplink",
+}
+
+// hooks are the points in enum hook of lib/reason.h.
+var hooks = map[Point]bpf.DatapathHook{
+	FromEndpoint: bpf.DatapathHookHOOK_FROM_ENDPOINT,
+	FromUplink:   bpf.DatapathHookHOOK_FROM_UPLINK,
+	ToUplink:     bpf.DatapathHookHOOK_TO_UPLINK,
 }
 
 // first says that no program of others may come before: one that lets packets pass would let them past us.

@@ -14,19 +14,19 @@ import (
 	"flyover/bpf"
 )
 
-// Sessions is how full the session table is.
+// Sessions is how full the session tables are.
 type Sessions struct {
 	// Live sessions are those that a packet may use now.
 	Live uint32 `json:"live"`
-	// Entries in the table, those included that are over and have not been collected.
+	// Entries in the tables, those included that are over and have not been collected.
 	Entries uint32 `json:"entries"`
-	// Capacity of the table.
+	// Capacity of each address family's table.
 	Capacity uint32 `json:"capacity"`
 }
 
-// Holds tells whether the pinned session table is of this size.
+// Holds tells whether the pinned session tables are of this size.
 func (p Pins) Holds(sessions uint32) bool {
-	t, err := p.sessions()
+	t, err := p.sessions4()
 	if err != nil {
 		return false
 	}
@@ -34,22 +34,24 @@ func (p Pins) Holds(sessions uint32) bool {
 	return t.m.MaxEntries() == sessions
 }
 
-// Sessions counts by walking the table.
+// Sessions counts by walking the tables.
 func (p Pins) Sessions() (Sessions, error) {
 	var s Sessions
-	t, err := p.sessions()
+	t, err := p.sessions4()
 	if err != nil {
 		return s, err
 	}
-	defer t.Close()
 	s.Capacity = t.m.MaxEntries()
+	if err := t.Close(); err != nil {
+		return s, err
+	}
 	c, err := readClock()
 	if err != nil {
 		return s, err
 	}
-	err = t.Scan(func(k bpf.DatapathSession4Key, e bpf.DatapathSession4Entry) error {
+	err = p.scanSessions(func(e Session, seen uint32) error {
 		s.Entries++
-		if holds(e) && c.left(k.Proto, e) >= 0 {
+		if e.State.holds() && c.left(e.Proto, e.State, seen) >= 0 {
 			s.Live++
 		}
 		return nil
@@ -59,7 +61,7 @@ func (p Pins) Sessions() (Sessions, error) {
 
 // Session is one translated flow that holds an outside port.
 type Session struct {
-	// Proto is IPPROTO_TCP, IPPROTO_UDP or IPPROTO_ICMP.
+	// Proto is IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP or IPPROTO_ICMPV6.
 	Proto uint8
 	// Inside, Outside and Remote are the ends. Of an ICMP query the identifiers are in place of ports, and Remote has none.
 	Inside, Outside, Remote netip.AddrPort
@@ -75,41 +77,49 @@ type Session struct {
 // EachSession calls visit for every session, in no order, each once. Those that begin or end meanwhile may be left out. It stops
 // at the first error of visit.
 func (p Pins) EachSession(visit func(Session) error) error {
-	t, err := p.sessions()
-	if err != nil {
-		return err
-	}
-	defer t.Close()
 	c, err := readClock()
 	if err != nil {
 		return err
 	}
-	return t.Scan(func(k bpf.DatapathSession4Key, e bpf.DatapathSession4Entry) error {
-		if !holds(e) {
+	return p.scanSessions(func(s Session, seen uint32) error {
+		if !s.State.holds() {
 			return nil
 		}
-		return visit(Session{
-			Proto:   k.Proto,
-			Inside:  addrPort(k.Inside, k.InsidePort),
-			Outside: addrPort(e.Outside, e.OutsidePort),
-			Remote:  addrPort(k.Remote, k.RemotePort),
-			State:   SessionState(e.Life.State),
-			Mapped:  e.Flags&bpf.DatapathSessionFlagsSESSION_MAPPED != 0,
-			Idle:    max(0, int(c.age(e))),
-			Left:    int(c.left(k.Proto, e)),
-		})
+		s.Idle, s.Left = max(0, int(c.age(seen))), int(c.left(s.Proto, s.State, seen))
+		return visit(s)
 	})
 }
 
-type sessionTable = Table[bpf.DatapathSession4Key, bpf.DatapathSession4Entry]
-
-func (p Pins) sessions() (*sessionTable, error) {
-	return OpenTable[bpf.DatapathSession4Key, bpf.DatapathSession4Entry](p, bpf.DatapathMapFoSessions4)
+// scanSessions calls visit for every entry of both families' tables, and with when its last packet came, seconds of CLOCK_MONOTONIC.
+func (p Pins) scanSessions(visit func(s Session, seen uint32) error) error {
+	four, err := p.sessions4()
+	if err != nil {
+		return err
+	}
+	defer four.Close()
+	six, err := OpenTable[bpf.Datapath6SessionKey, bpf.Datapath6SessionEntry](p, bpf.Datapath6MapFoSessions6)
+	if err != nil {
+		return err
+	}
+	defer six.Close()
+	if err := four.Scan(func(k bpf.DatapathSessionKey, e bpf.DatapathSessionEntry) error {
+		return visit(Session{
+			Proto: k.Proto, State: SessionState(e.Life.State), Mapped: e.Flags&bpf.DatapathSessionFlagsSESSION_MAPPED != 0,
+			Inside: addrPort(k.Inside[:], k.InsidePort), Outside: addrPort(e.Outside[:], e.OutsidePort), Remote: addrPort(k.Remote[:], k.RemotePort),
+		}, e.Life.Seen)
+	}); err != nil {
+		return err
+	}
+	return six.Scan(func(k bpf.Datapath6SessionKey, e bpf.Datapath6SessionEntry) error {
+		return visit(Session{
+			Proto: k.Proto, State: SessionState(e.Life.State), Mapped: bpf.DatapathSessionFlags(e.Flags)&bpf.DatapathSessionFlagsSESSION_MAPPED != 0,
+			Inside: addrPort(k.Inside[:], k.InsidePort), Outside: addrPort(e.Outside[:], e.OutsidePort), Remote: addrPort(k.Remote[:], k.RemotePort),
+		}, e.Life.Seen)
+	})
 }
 
-// holds tells whether the entry is a session, and nobody is making or ending it: only then it has a port.
-func holds(e bpf.DatapathSession4Entry) bool {
-	return e.Life.State > bpf.DatapathSessionStateSESSION_CLAIMED
+func (p Pins) sessions4() (*Table[bpf.DatapathSessionKey, bpf.DatapathSessionEntry], error) {
+	return OpenTable[bpf.DatapathSessionKey, bpf.DatapathSessionEntry](p, bpf.DatapathMapFoSessions4)
 }
 
 // SessionState is enum session_state of lib/tcp.h.
@@ -141,6 +151,11 @@ func (s SessionState) String() string {
 	return names[s]
 }
 
+// holds tells whether an entry in this state is a session, and nobody is making or ending it: only then it has a port.
+func (s SessionState) holds() bool {
+	return bpf.DatapathSessionState(s) > bpf.DatapathSessionStateSESSION_CLAIMED
+}
+
 // clock is what the programs judge a session's age by, see lib/life.h.
 type clock struct {
 	timeouts timeouts
@@ -166,11 +181,11 @@ func readNow() (uint32, error) {
 }
 
 // age is below 0 if a packet came after the clock was read.
-func (c clock) age(e bpf.DatapathSession4Entry) int32 { return int32(c.now - e.Life.Seen) }
+func (c clock) age(seen uint32) int32 { return int32(c.now - seen) }
 
 // left is how many seconds the session may be idle yet: session_is_within() of lib/life.h, in one number.
-func (c clock) left(proto uint8, e bpf.DatapathSession4Entry) int32 {
-	return int32(c.timeouts.of(proto, e.Life.State)) - c.age(e)
+func (c clock) left(proto uint8, state SessionState, seen uint32) int32 {
+	return int32(c.timeouts.of(proto, bpf.DatapathSessionState(state))) - c.age(seen)
 }
 
 // timeouts are the settings of lib/life.h, seconds.
@@ -204,7 +219,7 @@ func (t timeouts) of(proto uint8, state bpf.DatapathSessionState) uint32 {
 	switch {
 	case proto == unix.IPPROTO_UDP:
 		return t.udp
-	case proto == unix.IPPROTO_ICMP:
+	case proto == unix.IPPROTO_ICMP || proto == unix.IPPROTO_ICMPV6:
 		return t.icmp
 	case state >= bpf.DatapathSessionStateSESSION_ESTABLISHED && state <= bpf.DatapathSessionStateSESSION_FIN_IN:
 		return t.established

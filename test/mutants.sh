@@ -32,7 +32,7 @@ list() {
 		replies refresh          | session.h    | s/\(refreshes \|\| becomes\.state != was\.state\)/true/
 		shares are kept          | session.h    | s/if \(life\.state != SESSION_DEAD\)\n\t\tsession4_release/if (0)\n\t\tsession4_release/
 		usage is kept            | session.h    | s/\tusage_drop_session\(usage_lookup\(s->endpoint\)\);\n//
-		no token goes back       | session.h    | s/\t\tbpf_map_push_elem\(&fo_expiry, &key, 0\);\n//
+		no token goes back       | session.h    | s/\t\tbpf_map_push_elem\(&fo_expiry4, &key, 0\);\n//
 		no life published        | session.h    | s/\tsession_life_share\(&r->life.*?;\n//
 		closed shuts others out  | life.h       | s/if \(sessions > 1 &&/if (sessions > 1000 \&\&/
 		remote port ignored      | session.h    | s/s->flags & SESSION_MAPPED \? 0 : key->remote_port/0/

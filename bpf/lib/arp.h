@@ -33,56 +33,61 @@ static __always_inline bool arp_is_ipv4(const struct arp_packet *arp)
 static __always_inline enum reason arp_reply(struct pkt *p, struct arp_packet *arp, const struct neighbour_entry *owner)
 {
 	struct ethhdr *eth = pkt_at(p->skb, 0, sizeof(*eth));
-	__be32 asker = addr4_load(arp->sender);
+	addr_t asker = addr_load(arp->sender);
 
 	if (!eth)
 		return DROP_ARP_MALFORMED;
-	mac_copy(eth->h_dest, p->source);
+	mac_copy(eth->h_dest, eth->h_source);
 	mac_copy(eth->h_source, owner->mac);
 	arp->operation = bpf_htons(ARPOP_REPLY);
 	mac_copy(arp->target_mac, arp->sender_mac);
 	mac_copy(arp->sender_mac, owner->mac);
-	addr4_store(arp->sender, addr4_load(arp->target));
-	addr4_store(arp->target, asker);
+	addr_store(arp->sender, addr_load(arp->target));
+	addr_store(arp->target, asker);
 	bpf_redirect(p->skb->ifindex, 0);
 	return ANSWER_ARP;
 }
 
 static __always_inline enum reason arp_request(struct pkt *p, struct arp_packet *arp, const struct endpoint_entry *ep)
 {
-	__be32 target = addr4_load(arp->target);
+	addr_t target = addr_load(arp->target);
 	struct neighbour_entry *owner;
 
-	if (target == addr4_load(ep->addr4))
+	if (target == endpoint_addr(ep))
 		return DROP_ARP_OWN;
-	owner = neighbour4_lookup(ep->network, target);
+	owner = neighbour_lookup(ep->network, target);
 	if (!owner)
 		return DROP_ARP_TARGET;
 	return arp_reply(p, arp, owner);
 }
 
-/* Every ARP packet of an endpoint ends here, but for its replies to the host. */
-static __always_inline enum reason arp_handle(struct pkt *p, const struct endpoint_entry *ep, const struct network_entry *net)
+/* Every ARP packet of an endpoint ends here, but for its replies to the host. REASON_NONE: it is none. */
+static __always_inline enum reason resolve(struct pkt *p, const struct endpoint_entry *ep, const struct network_entry *net)
 {
-	struct arp_packet *arp = pkt_at(p->skb, ETH_HLEN, sizeof(*arp));
-	__be32 sender;
+	struct arp_packet *arp;
+	struct ethhdr *eth;
+	addr_t sender;
 
+	if (p->h->ethertype != bpf_htons(ETH_P_ARP))
+		return REASON_NONE;
+	arp = pkt_at(p->skb, ETH_HLEN, sizeof(*arp));
 	if (!arp || !arp_is_ipv4(arp))
 		return DROP_ARP_MALFORMED;
-	sender = addr4_load(arp->sender);
+	sender = addr_load(arp->sender);
 	if (!mac_equal(arp->sender_mac, ep->mac))
 		return DROP_ARP_SENDER;
 	if (arp->operation == bpf_htons(ARPOP_REQUEST)) {
 		/* Sender 0.0.0.0: a probe, RFC 5227 section 2.1.1. */
-		if (sender && sender != addr4_load(ep->addr4))
+		if (sender && sender != endpoint_addr(ep))
 			return DROP_ARP_SENDER;
 		return arp_request(p, arp, ep);
 	}
 	if (arp->operation != bpf_htons(ARPOP_REPLY))
 		return DROP_ARP_MALFORMED;
-	if (sender != addr4_load(ep->addr4))
+	if (sender != endpoint_addr(ep))
 		return DROP_ARP_SENDER;
-	return mac_equal(p->destination, net->gateway_mac) ? PASS_HOST : DROP_ARP_REPLY;
+	eth = pkt_eth(p);
+	return eth && mac_equal(eth->h_dest, net->gateway_mac) ? PASS_HOST : DROP_ARP_REPLY;
 }
 
 #endif

@@ -7,6 +7,7 @@
 #ifndef FLYOVER_BITMAP_H
 #define FLYOVER_BITMAP_H
 
+#include "family.h"
 #include "kernel.h"
 
 #define BITMAP_WORDS 1024
@@ -14,11 +15,11 @@
 #define BITMAPS_MAX 1024
 
 struct bitmap_key {
-	__u8 outside[4];
+	ADDRESS(outside);
 	__u8 proto;
-	__u8 pad[3];
+	PADDING(pad, 3, 7);
 };
-_Static_assert(sizeof(struct bitmap_key) == 8, "no hidden padding: the key is hashed as bytes");
+_Static_assert(sizeof(struct bitmap_key) == ADDR_LEN + (FAMILY == 6 ? 8 : 4), "no hidden padding: the key is hashed as bytes");
 
 struct bitmap_entry {
 	__u64 taken[BITMAP_WORDS]; /* port n, host byte order: bit n % 64 of word n / 64 */
@@ -43,16 +44,16 @@ struct {
 	__type(value, struct bitmap_entry);
 } fo_bitmap_none SEC(".maps");
 
-static __always_inline struct bitmap_entry *bitmap_lookup(__be32 outside, __u8 proto)
+static __always_inline struct bitmap_entry *bitmap_lookup(addr_t outside, __u8 proto)
 {
 	struct bitmap_key key = { .proto = proto };
 
-	addr4_store(key.outside, outside);
+	addr_store(key.outside, outside);
 	return bpf_map_lookup_elem(&fo_bitmaps, &key);
 }
 
 /* bitmap_lookup(), which makes it if it is missing. */
-static __always_inline struct bitmap_entry *bitmap_make(__be32 outside, __u8 proto)
+static __always_inline struct bitmap_entry *bitmap_make(addr_t outside, __u8 proto)
 {
 	struct bitmap_entry *b = bitmap_lookup(outside, proto), *none;
 	struct bitmap_key key = { .proto = proto };
@@ -63,7 +64,7 @@ static __always_inline struct bitmap_entry *bitmap_make(__be32 outside, __u8 pro
 	none = bpf_map_lookup_elem(&fo_bitmap_none, &index);
 	if (!none)
 		return NULL;
-	addr4_store(key.outside, outside);
+	addr_store(key.outside, outside);
 	bpf_map_update_elem(&fo_bitmaps, &key, none, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&fo_bitmaps, &key);
 }
@@ -96,7 +97,7 @@ static __always_inline bool bitmap_claim(struct bitmap_entry *b, __u16 port, __u
 }
 
 /* Gives a port back, to whoever claims it next. */
-static __always_inline void bitmap_release(__be32 outside, __u8 proto, __u16 port)
+static __always_inline void bitmap_release(addr_t outside, __u8 proto, __u16 port)
 {
 	struct bitmap_entry *b = bitmap_lookup(outside, proto);
 

@@ -21,18 +21,19 @@
  * Notes what becomes of the datagram from outside whose first fragment this is. 0: the packet is lost. What has to do with fragments
  * is in global functions that parse the packet anew, to have stacks of their own.
  */
-__noinline int datagram_note_in(struct __sk_buff *skb, __u32 uplink, enum datagram_state state, __be32 inside, __u32 ifindex)
+__noinline int datagram_note_in(struct __sk_buff *skb, __u32 uplink, enum datagram_state state, const addr_t *inside,
+				__u32 ifindex)
 {
-	struct datagram4_entry d = { .state = state, .ifindex = ifindex };
-	struct datagram4_key key;
-	struct pkt p;
+	struct fragment_work *w = fragment_here();
+	struct headers room;
+	struct pkt p = { skb, headers_here(&room, HEADERS_OF_FUNCTION) };
 
-	if (pkt_parse(&p, skb) || p.ethertype != bpf_htons(ETH_P_IP))
+	if (!w || !inside || pkt_parse(&p) || p.h->ethertype != bpf_htons(ETH_P_FAMILY))
 		return 0;
-	key = datagram4_key_of(&p, uplink);
-	d.next = p.end - p.l4;
-	addr4_store(d.addr, inside);
-	return fragment_begin(skb, &key, &d);
+	datagram_key_fill(&w->key, &p, uplink);
+	w->fate = (struct datagram_entry){ .state = state, .ifindex = ifindex, .next = p.h->end - p.h->l4 };
+	addr_store(w->fate.addr, *inside);
+	return fragment_begin(skb);
 }
 
 /*
@@ -40,43 +41,43 @@ __noinline int datagram_note_in(struct __sk_buff *skb, __u32 uplink, enum datagr
  * is a drop, the same. The new identification, or -1: the packet is lost. What the stack makes of a fragment that was too large for
  * the uplink belongs to that one's datagram.
  */
-__noinline int datagram_note_out(struct __sk_buff *skb, const struct session4_entry *s, __u32 reason, bool by_stack)
+__noinline int datagram_note_out(struct __sk_buff *skb, const struct session_entry *s, __u32 reason, bool by_stack)
 {
-	struct datagram4_entry d = { .state = DATAGRAM_HOST }, *was;
-	struct datagram4_key key;
-	struct pkt p;
+	struct fragment_work *w = fragment_here();
+	struct datagram_entry *was;
+	struct headers room;
+	struct pkt p = { skb, headers_here(&room, HEADERS_OF_FUNCTION) };
 
-	if (pkt_parse(&p, skb) || p.ethertype != bpf_htons(ETH_P_IP))
+	if (!w || pkt_parse(&p) || p.h->ethertype != bpf_htons(ETH_P_FAMILY))
 		return -1;
-	key = datagram4_key_of(&p, 0);
-	d.next = p.end - p.l4;
-	was = by_stack ? datagram4_lookup(&key) : NULL;
-	if (was && was->state == DATAGRAM_TRANSLATED && was->next > d.next)
+	datagram_key_fill(&w->key, &p, 0);
+	w->fate = (struct datagram_entry){ .state = reason >= REASON_DROP_FIRST ? DATAGRAM_REFUSED : DATAGRAM_HOST,
+					   .next = p.h->end - p.h->l4 };
+	was = by_stack ? datagram_lookup(&w->key) : NULL;
+	if (was && was->state == DATAGRAM_TRANSLATED && was->next > w->fate.next)
 		return was->id;
-	if (reason >= REASON_DROP_FIRST)
-		d.state = DATAGRAM_REFUSED;
 	if (!reason && s) {
-		d.state = DATAGRAM_TRANSLATED;
-		d.ifindex = s->uplink;
-		d.mtu = s->mtu;
-		d.id = fragment_next_id();
-		addr4_store(d.addr, addr4_load(s->outside));
-		addr4_store(d.next_hop, addr4_load(s->next_hop));
+		w->fate.state = DATAGRAM_TRANSLATED;
+		w->fate.ifindex = s->uplink;
+		w->fate.mtu = s->mtu;
+		w->fate.id = fragment_next_id();
+		addr_store(w->fate.addr, addr_load(s->outside));
+		addr_store(w->fate.next_hop, addr_load(s->next_hop));
 	}
-	return fragment_begin(skb, &key, &d) ? d.id : -1;
+	return fragment_begin(skb) ? w->fate.id : -1;
 }
 
 /*
  * datagram_note_out() for the packet at hand: DROP_FRAGMENT if it is lost, or for an outside port of ours, where nothing is put
  * together.
  */
-static __always_inline enum reason datagram_first_out(struct pkt *p, const struct session4_entry *s, enum reason reason,
-						      bool by_stack, __be16 *id)
+static __always_inline enum reason datagram_first_out(struct pkt *p, const struct session_entry *s, enum reason reason,
+						      bool by_stack, __be32 *id)
 {
 	int noted;
 
 	asm volatile("" : "+r"(s)); /* older verifiers do not follow what the reason says of it */
-	if (!reason && s && session4_is_hairpin(p, s))
+	if (!reason && s && session_is_hairpin(p, s))
 		reason = DROP_FRAGMENT;
 	noted = datagram_note_out(p->skb, s, reason, by_stack);
 	if (noted < 0)
@@ -88,49 +89,51 @@ static __always_inline enum reason datagram_first_out(struct pkt *p, const struc
 /* Does it carry octets of the transport header that only the first fragment may (RFC 3128)? They would replace what was judged. */
 static __always_inline bool datagram_overwrites(const struct pkt *p)
 {
-	return p->proto == IPPROTO_TCP && p->offset < sizeof(struct tcphdr);
+	return p->h->proto == IPPROTO_TCP && p->h->offset < sizeof(struct tcphdr);
 }
 
 static __always_inline __u32 datagram_end_of(const struct pkt *p)
 {
-	return (p->offset + p->end - p->l4) | (p->last ? FRAGMENT_LAST : 0);
+	return (p->h->offset + p->h->end - p->h->l4) | (p->h->last ? FRAGMENT_LAST : 0);
 }
 
 /* A fragment from inside, of the network of the bridge, that is not the first of its datagram. An enum reason. */
 __noinline int datagram_later_out(struct __sk_buff *skb, __u32 bridge)
 {
-	struct datagram4_entry *d, fate;
-	struct datagram4_key key;
+	struct fragment_work *w = fragment_here();
+	struct datagram_entry *d;
 	enum reason reason;
-	struct pkt p;
+	struct headers room;
+	struct pkt p = { skb, headers_here(&room, HEADERS_OF_FUNCTION) };
 	int turn;
 
-	if (pkt_parse(&p, skb) || p.ethertype != bpf_htons(ETH_P_IP))
+	if (!w || pkt_parse(&p) || p.h->ethertype != bpf_htons(ETH_P_FAMILY))
 		return DROP_MALFORMED;
 	if (datagram_overwrites(&p))
 		return DROP_FRAGMENT;
-	key = datagram4_key_of(&p, 0);
-	d = datagram4_lookup(&key);
+	datagram_key_fill(&w->key, &p, 0);
+	d = datagram_lookup(&w->key);
 	if (!d || d->state == DATAGRAM_WAITING)
-		return fragment_hold(skb, &key, p.offset, HOOK_FROM_ENDPOINT);
+		return fragment_hold(skb, p.h->offset, HOOK_FROM_ENDPOINT);
 	if (d->state == DATAGRAM_REFUSED)
 		return DROP_FRAGMENT;
 	if (d->state == DATAGRAM_HOST)
 		return deliver_by_stack(&p, bridge, PASS_FRAGMENT);
-	fate = *d;
-	turn = fragment_turn(skb, &key, p.offset, datagram_end_of(&p));
+	w->fate = *d;
+	turn = fragment_turn(skb, p.h->offset, datagram_end_of(&p));
 	if (turn < 0)
-		return fragment_hold(skb, &key, p.offset, HOOK_FROM_ENDPOINT);
+		return fragment_hold(skb, p.h->offset, HOOK_FROM_ENDPOINT);
 	if (turn)
 		return DROP_FRAGMENT;
-	if (p.options || p.ttl <= 1 || !pkt_fits(&p, fate.mtu))
+	/* The first one may have gone by the stack, which tells nobody its next hop. */
+	if (p.h->options || p.h->ttl <= 1 || !pkt_fits(&p, w->fate.mtu) || !addr_load(w->fate.next_hop))
 		return deliver_by_stack(&p, bridge, PASS_FRAGMENT);
-	reason = translate_id(&p, fate.id);
+	reason = translate_id(&p, w->fate.id);
 	if (!reason)
-		reason = translate_ip(&p, TRANSLATE_SOURCE, addr4_load(fate.addr), 1);
+		reason = translate_ip(&p, TRANSLATE_SOURCE, addr_load(w->fate.addr), 1);
 	if (reason)
 		return reason;
-	return deliver_out(skb, fate.ifindex, addr4_load(fate.next_hop));
+	return deliver_out(skb, w->fate.ifindex, addr_load(w->fate.next_hop));
 }
 
 /* A fragment from outside that is not the first of its datagram. An enum reason. */
@@ -138,33 +141,34 @@ __noinline int datagram_later_in(struct __sk_buff *skb)
 {
 	struct network_entry *net = NULL;
 	struct endpoint_entry *ep = NULL;
-	struct datagram4_entry *d;
-	struct datagram4_key key;
+	struct fragment_work *w = fragment_here();
+	struct datagram_entry *d;
 	enum reason reason;
-	__be32 inside;
+	addr_t inside;
 	__u32 ifindex;
-	struct pkt p;
+	struct headers room;
+	struct pkt p = { skb, headers_here(&room, HEADERS_OF_FUNCTION) };
 	int turn;
 
-	if (pkt_parse(&p, skb) || p.ethertype != bpf_htons(ETH_P_IP))
+	if (!w || pkt_parse(&p) || p.h->ethertype != bpf_htons(ETH_P_FAMILY))
 		return DROP_MALFORMED;
-	key = datagram4_key_of(&p, skb->ifindex);
-	d = datagram4_lookup(&key);
+	datagram_key_fill(&w->key, &p, skb->ifindex);
+	d = datagram_lookup(&w->key);
 	if (!d || d->state == DATAGRAM_WAITING)
-		return fragment_hold(skb, &key, p.offset, HOOK_FROM_UPLINK);
+		return fragment_hold(skb, p.h->offset, HOOK_FROM_UPLINK);
 	if (d->state != DATAGRAM_TRANSLATED)
 		return deliver_unasked(&p, d->state == DATAGRAM_HOST ? PASS_FRAGMENT : DROP_FRAGMENT);
 	ifindex = d->ifindex;
-	inside = addr4_load(d->addr);
-	turn = fragment_turn(skb, &key, p.offset, datagram_end_of(&p));
+	inside = addr_load(d->addr);
+	turn = fragment_turn(skb, p.h->offset, datagram_end_of(&p));
 	if (turn < 0)
-		return fragment_hold(skb, &key, p.offset, HOOK_FROM_UPLINK);
+		return fragment_hold(skb, p.h->offset, HOOK_FROM_UPLINK);
 	if (turn)
 		return DROP_FRAGMENT;
 	reason = deliver_owner(ifindex, inside, &ep, &net);
 	if (reason && !deliver_is_gateway(ifindex, inside))
 		return reason;
-	if (reason || p.ttl <= 1 || !pkt_fits(&p, net->mtu)) {
+	if (reason || p.h->ttl <= 1 || !pkt_fits(&p, net->mtu)) {
 		reason = translate_ip(&p, TRANSLATE_DESTINATION, inside, 0);
 		return reason ? reason : PASS_FRAGMENT;
 	}
@@ -179,35 +183,37 @@ static __always_inline bool datagram_is_ours(const struct pkt *p)
 {
 	struct uplink_entry *up = uplink_lookup(p->skb->ifindex);
 
-	return up && p->dst == addr4_load(up->source4);
+	return up && p->h->dst == uplink_source(up);
 }
 
 /* The first fragment from outside of a datagram that is nobody's inside: the others share its fate. */
-static __always_inline enum reason datagram_host(struct pkt *p)
+static __always_inline enum reason datagram_host(struct pkt *p, __u32 uplink)
 {
 	enum reason reason = deliver_unasked(p, PASS_FRAGMENT);
 	enum datagram_state state = reason == PASS_FRAGMENT ? DATAGRAM_HOST : DATAGRAM_REFUSED;
+	addr_t nobody = 0;
 
-	return datagram_note_in(p->skb, p->skb->ifindex, state, 0, 0) ? reason : DROP_FRAGMENT;
+	return datagram_note_in(p->skb, uplink, state, &nobody, 0) ? reason : DROP_FRAGMENT;
 }
 
 /* A fragment that the stack sends after its first, since it puts them in order. An enum reason. */
 __noinline int datagram_slow_later(struct __sk_buff *skb)
 {
-	struct datagram4_entry *d;
-	struct datagram4_key key;
+	struct fragment_work *w = fragment_here();
+	struct datagram_entry *d;
 	enum reason reason;
-	struct pkt p;
+	struct headers room;
+	struct pkt p = { skb, headers_here(&room, HEADERS_OF_FUNCTION) };
 
-	if (pkt_parse(&p, skb) || p.ethertype != bpf_htons(ETH_P_IP))
+	if (!w || pkt_parse(&p) || p.h->ethertype != bpf_htons(ETH_P_FAMILY))
 		return DROP_MALFORMED;
-	key = datagram4_key_of(&p, 0);
-	d = datagram4_lookup(&key);
+	datagram_key_fill(&w->key, &p, 0);
+	d = datagram_lookup(&w->key);
 	if (!d || d->state != DATAGRAM_TRANSLATED)
 		return DROP_FRAGMENT;
 	reason = translate_id(&p, d->id);
 	if (!reason)
-		reason = translate_ip(&p, TRANSLATE_SOURCE, addr4_load(d->addr), 0);
+		reason = translate_ip(&p, TRANSLATE_SOURCE, addr_load(d->addr), 0);
 	return reason ? reason : PASS_TO_UPLINK;
 }
 

@@ -24,10 +24,11 @@ static __always_inline bool deliver_was_out(const struct __sk_buff *skb)
 }
 
 /* Out by the uplink, to the next hop's link-layer address, which is resolved if it is not known. */
-static __always_inline enum reason deliver_out(struct __sk_buff *skb, __u32 uplink, __be32 next_hop)
+static __always_inline enum reason deliver_out(struct __sk_buff *skb, __u32 uplink, addr_t next_hop)
 {
-	struct bpf_redir_neigh next = { .nh_family = AF_INET, .ipv4_nh = next_hop };
+	struct bpf_redir_neigh next = { .nh_family = AF_FAMILY };
 
+	addr_store_words((__u8 *)next.ipv6_nh, next_hop); /* both families' begin there */
 	skb->tc_index = DELIVER_TRANSLATED;
 	bpf_redirect_neigh(uplink, &next, sizeof(next), 0);
 	return FORWARD_OUTSIDE;
@@ -43,27 +44,27 @@ static __always_inline enum reason deliver_by_stack(struct pkt *p, __u32 bridge,
 
 	if (!route.ifindex || uplink_lookup(route.ifindex))
 		return reason;
-	return uplink_inside(p->dst) ? PASS_ROUTE : DROP_ROUTE;
+	return uplink_inside(p->h->dst) ? PASS_ROUTE : DROP_ROUTE;
 }
 
 /* The owner of a reply, or why there is none: an address that went to another endpoint does not take its sessions along. */
-static __always_inline enum reason deliver_owner(__u32 ifindex, __be32 inside, struct endpoint_entry **ep,
+static __always_inline enum reason deliver_owner(__u32 ifindex, addr_t inside, struct endpoint_entry **ep,
 						 struct network_entry **net)
 {
 	*ep = endpoint_lookup(ifindex);
-	if (!*ep || addr4_load((*ep)->addr4) != inside)
+	if (!*ep || endpoint_addr(*ep) != inside)
 		return DROP_NO_ENDPOINT;
 	*net = network_lookup((*ep)->network);
 	return *net ? REASON_NONE : DROP_NO_ENDPOINT;
 }
 
 /* Is the session the host's own, from its address on the network? */
-static __always_inline bool deliver_is_gateway(__u32 ifindex, __be32 inside)
+static __always_inline bool deliver_is_gateway(__u32 ifindex, addr_t inside)
 {
 	struct subnet_entry *subnet = uplink_inside(inside);
 	struct network_entry *net = subnet ? network_lookup(subnet->network) : NULL;
 
-	return net && net->bridge == ifindex && addr4_load(net->gateway4) == inside;
+	return net && net->bridge == ifindex && network_gateway(net) == inside;
 }
 
 /* The last step inwards: the frame gets the network's addresses and goes into the endpoint. */
@@ -87,13 +88,13 @@ static __always_inline enum reason deliver_in(struct pkt *p, const struct endpoi
  */
 static __always_inline enum reason deliver_unasked(const struct pkt *p, enum reason reason)
 {
-	struct subnet_entry *inside = uplink_inside(p->dst);
+	struct subnet_entry *inside = uplink_inside(p->h->dst);
 
-	if (uplink_inside(p->src))
-		return DROP_SOURCE_IPV4;
+	if (uplink_inside(p->h->src))
+		return FAMILY == 6 ? DROP_SOURCE_IPV6 : DROP_SOURCE_IPV4;
 	if (!inside)
 		return reason;
-	return exempt_has(inside->network, p->src) ? PASS_ROUTED : DROP_UNSOLICITED;
+	return exempt_has(inside->network, p->h->src) ? PASS_ROUTED : DROP_UNSOLICITED;
 }
 
 #endif

@@ -3,6 +3,7 @@
 #ifndef FLYOVER_ENDPOINT_H
 #define FLYOVER_ENDPOINT_H
 
+#include "family.h"
 #include "kernel.h"
 #include "pkt.h"
 #include "reason.h"
@@ -88,60 +89,83 @@ static __always_inline void endpoint_count_received(__u32 id, __u32 bytes)
 /* Is the multicast address one that never leaves its link: spanning tree, PAUSE, LACP, LLDP and their kind? */
 static __always_inline bool endpoint_is_reserved(const __u8 *mac)
 {
-	return addr4_load(mac) == bpf_htonl(0x0180c200) && !mac[4] && mac[5] <= 0x0f;
+	return *(const be32_bytes *)mac == bpf_htonl(0x0180c200) && !mac[4] && mac[5] <= 0x0f;
 }
 
+/* The link-local address of IPv6 that a MAC makes (RFC 4291 appendix A), as two words in the order of the wire. */
+static __always_inline bool endpoint_mac_makes(const __u8 *mac, __be64 first, __be64 last)
+{
+	const be16_bytes *m = (const be16_bytes *)mac;
+
+	return first == bpf_cpu_to_be64(0xfe80ULL << 48) &&
+	       bpf_be64_to_cpu(last) == ((__u64)(bpf_ntohs(m[0]) ^ 0x200) << 48 | (__u64)(bpf_ntohs(m[1]) & 0xff00) << 32 |
+					 0xfffeULL << 24 | (__u64)(bpf_ntohs(m[1]) & 0xff) << 16 | bpf_ntohs(m[2]));
+}
+
+/* The endpoint's address of the family, 0 if it has none. */
+static __always_inline addr_t endpoint_addr(const struct endpoint_entry *ep)
+{
+	return addr_load(FAMILY == 6 ? ep->addr6 : ep->addr4);
+}
+
+/* Is the address one of the endpoint's? */
+static __always_inline bool endpoint_has(const struct endpoint_entry *ep, addr_t addr)
+{
+#if FAMILY == 6
+	return addr == endpoint_addr(ep) || endpoint_mac_makes(ep->mac, addr, addr >> 64);
+#else
+	return addr == endpoint_addr(ep);
+#endif
+}
+
+/* DHCP servers, RFC 2131 section 4.1 and RFC 8415 section 7.2. */
+#define DHCP_SERVER_PORT bpf_htons(FAMILY == 6 ? 547 : 67)
+
 /*
- * Does UDP come from a DHCP server's port (RFC 2131 section 4.1)? Who follows it there takes its routes and name servers from the
- * endpoint. Later fragments need no look: without their first one they are nothing.
+ * Does UDP come from a DHCP server's port? Who follows it there takes its routes and name servers from the endpoint. Later fragments need
+ * no look: without their first one they are nothing.
  */
 static __always_inline bool endpoint_is_dhcp_server(const struct pkt *p)
 {
-	struct udphdr *udp;
+	const __u32 usual = PKT_L3 + IP_HEADER_LEN;
+	struct udphdr udp, *at;
 
-	if (p->proto != IPPROTO_UDP || !p->first)
+	if (p->h->proto != IPPROTO_UDP || !p->h->first)
 		return false;
-	if (p->options) /* PKT_HEADERS did not reach over them */
-		pkt_pull(p->skb, p->l4 + sizeof(*udp));
-	udp = pkt_at(p->skb, p->l4, sizeof(*udp));
-	return udp && udp->source == bpf_htons(67);
+	if (p->h->l4 == usual) {
+		at = pkt_at(p->skb, usual, sizeof(*at));
+		return at && at->source == DHCP_SERVER_PORT;
+	}
+	return !bpf_skb_load_bytes(p->skb, p->h->l4, &udp, sizeof(udp)) && udp.source == DHCP_SERVER_PORT;
 }
 
 /*
- * The source guard on a frame's Ethernet and IPv4 source. ARP's sender fields are arp.h's.
+ * The source guard on a frame's Ethernet and IP source. ARP's sender fields are arp.h's, the sources of who has none yet nd.h's.
  * Tags and LLC/SNAP are refused first: behind them the addresses would stand elsewhere (CVE-2021-27853 and its kind).
  */
 static __always_inline enum reason endpoint_admit(const struct endpoint_entry *ep, const struct pkt *p)
 {
-	if ((p->destination[0] & 1) && endpoint_is_reserved(p->destination))
+	struct ethhdr *eth = pkt_eth(p);
+
+	if (!eth)
+		return DROP_MALFORMED;
+	if ((eth->h_dest[0] & 1) && endpoint_is_reserved(eth->h_dest))
 		return DROP_RESERVED;
-	if (p->skb->vlan_present || p->ethertype == bpf_htons(ETH_P_8021Q) || p->ethertype == bpf_htons(ETH_P_8021AD))
+	if (p->skb->vlan_present || p->h->ethertype == bpf_htons(ETH_P_8021Q) || p->h->ethertype == bpf_htons(ETH_P_8021AD))
 		return DROP_VLAN;
-	if (bpf_ntohs(p->ethertype) < ETH_P_802_3_MIN)
+	if (bpf_ntohs(p->h->ethertype) < ETH_P_802_3_MIN)
 		return DROP_LLC;
-	if (!mac_equal(p->source, ep->mac))
+	if (!mac_equal(eth->h_source, ep->mac))
 		return DROP_SOURCE_MAC;
-	if (p->ethertype == bpf_htons(ETH_P_IP) && p->src != addr4_load(ep->addr4))
-		return DROP_SOURCE_IPV4;
-	if (p->ethertype == bpf_htons(ETH_P_IP) && endpoint_is_dhcp_server(p))
-		return DROP_DHCP_SERVER;
-	return REASON_NONE;
-}
-
-/* The link-local address that a MAC makes (RFC 4291 appendix A). */
-static __always_inline bool addr6_is_of_mac(const __u8 *addr, const __u8 *mac)
-{
-	const be32_bytes *word = (const be32_bytes *)addr;
-
-	return word[0] == bpf_htonl(0xfe800000) && !word[1] && addr[8] == (mac[0] ^ 2) && addr[9] == mac[1] &&
-	       addr[10] == mac[2] && addr[11] == 0xff && addr[12] == 0xfe && addr[13] == mac[3] &&
-	       *(const be16_bytes *)(addr + 14) == *(const be16_bytes *)(mac + 4);
-}
-
-/* Is the IPv6 address one of the endpoint's? */
-static __always_inline bool endpoint_has_addr6(const struct endpoint_entry *ep, const __u8 *addr)
-{
-	return addr6_equal(addr, ep->addr6) || addr6_is_of_mac(addr, ep->mac);
+	if (p->h->ethertype == bpf_htons(ETH_P_IPV6) && (FAMILY == 4 || !endpoint_addr(ep)))
+		return DROP_IPV6;
+	if (p->h->ethertype != bpf_htons(ETH_P_FAMILY))
+		return REASON_NONE;
+	if (!endpoint_has(ep, p->h->src) && (FAMILY == 4 || p->h->src))
+		return FAMILY == 6 ? DROP_SOURCE_IPV6 : DROP_SOURCE_IPV4;
+	if (FAMILY == 6 && p->h->first && p->h->proto == IPPROTO_UDP && p->h->l4 + sizeof(struct udphdr) > p->h->end)
+		return DROP_TRANSPORT; /* its ports would be in another fragment */
+	return endpoint_is_dhcp_server(p) ? DROP_DHCP_SERVER : REASON_NONE;
 }
 
 #endif

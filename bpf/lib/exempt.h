@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* exempt.h - which destinations see a network's own addresses (RFC 6888 REQ-6)? Owns the fo_exempt4 map. */
+/* exempt.h - which destinations see a network's own addresses (RFC 6888 REQ-6)? Owns the fo_exempt map. */
 #ifndef FLYOVER_EXEMPT_H
 #define FLYOVER_EXEMPT_H
 
+#include "family.h"
 #include "kernel.h"
 
 #define EXEMPT_MAX 16384
 
-struct exempt4_key {
+struct exempt_key {
 	__u32 prefix_len; /* 32 more than that of the destination: the network is in front */
 	__u32 network;
-	__u8 addr[4];
+	ADDRESS(addr);
 };
 
 struct exempt_entry {
@@ -22,16 +23,16 @@ struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(max_entries, EXEMPT_MAX);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct exempt4_key);
+	__type(key, struct exempt_key);
 	__type(value, struct exempt_entry);
-} fo_exempt4 SEC(".maps");
+} fo_exempt SEC(".maps");
 
-static __always_inline bool exempt_has(__u32 network, __be32 remote)
+static __always_inline bool exempt_has(__u32 network, addr_t remote)
 {
-	struct exempt4_key key = { .prefix_len = 64, .network = network };
+	struct exempt_key key = { .prefix_len = 32 + 8 * ADDR_LEN, .network = network };
 
-	addr4_store(key.addr, remote);
-	return bpf_map_lookup_elem(&fo_exempt4, &key);
+	addr_store(key.addr, remote);
+	return bpf_map_lookup_elem(&fo_exempt, &key);
 }
 
 #endif

@@ -6,6 +6,7 @@
 #ifndef FLYOVER_EXHAUSTED_H
 #define FLYOVER_EXHAUSTED_H
 
+#include "family.h"
 #include "kernel.h"
 
 /* Milliseconds that a search in vain counts. */
@@ -41,10 +42,20 @@ static __always_inline __u32 port_hash(__u32 a, __u32 b, __u32 c, __u32 d)
 	return h ^ (h >> 16);
 }
 
-/* The space of a mapping's ports has no remote: remote and remote_port are 0. */
-static __always_inline __u32 exhausted_space(__be32 outside, __be32 remote, __be16 remote_port, __u8 proto)
+/* An address in a word for port_hash(), under the secret, too: which addresses meet cannot be told from outside. */
+static __always_inline __u32 addr_fold(addr_t addr)
 {
-	return port_hash(outside, remote, remote_port, proto);
+#if FAMILY == 6
+	return port_hash(addr, addr >> 32, addr >> 64, addr >> 96);
+#else
+	return addr;
+#endif
+}
+
+/* The space of a mapping's ports has no remote: remote and remote_port are 0. */
+static __always_inline __u32 exhausted_space(addr_t outside, addr_t remote, __be16 remote_port, __u8 proto)
+{
+	return port_hash(addr_fold(outside), addr_fold(remote), remote_port, proto);
 }
 
 /* Ranges of one space are in so many places, so that they do not push each other out. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* forward.h - the packet paths of IPv4: endpoint to outside, outside to endpoint, and what the stack sends out. */
+/* forward.h - the packet paths: endpoint to outside, outside to endpoint, and what the stack sends out. */
 #ifndef FLYOVER_FORWARD_H
 #define FLYOVER_FORWARD_H
 
@@ -23,15 +23,15 @@
  * A packet that the stack would send to an address of the network. For one that nobody has, the host would ask by ARP, and keep in its
  * neighbour table that it has: who scans the network would fill the table, which is one for the whole host.
  */
-static __always_inline enum reason forward_on_link(__u32 network, const struct network_entry *net, __be32 dst, enum reason reason)
+static __always_inline enum reason forward_on_link(__u32 network, const struct network_entry *net, addr_t dst, enum reason reason)
 {
-	if (neighbour4_lookup(network, dst) || network_is_broadcast(net, dst))
+	if (neighbour_lookup(network, dst) || network_is_shared(net, dst))
 		return reason;
 	return DROP_UNASSIGNED;
 }
 
 /* The same of a packet that may be for another network of the host. */
-static __always_inline enum reason forward_elsewhere(__be32 dst, enum reason reason)
+static __always_inline enum reason forward_elsewhere(addr_t dst, enum reason reason)
 {
 	struct subnet_entry *inside = uplink_inside(dst);
 	struct network_entry *net = inside ? network_lookup(inside->network) : NULL;
@@ -44,12 +44,12 @@ static __always_inline enum reason forward_routable(struct pkt *p)
 {
 	enum reason reason;
 
-	if (p->options)
+	if (p->h->options)
 		return PASS_OPTIONS;
-	if (p->ttl <= 1)
+	if (p->h->ttl <= 1)
 		return PASS_TTL;
 	reason = pkt_parse_l4(p);
-	if (!reason && p->proto == IPPROTO_ICMP && !icmp_is_request(p->icmp_type))
+	if (!reason && p->h->proto == PROTO_ICMP && !icmp_is_request(p->h->icmp_type))
 		return PASS_PROTOCOL;
 	return reason;
 }
@@ -57,21 +57,21 @@ static __always_inline enum reason forward_routable(struct pkt *p)
 /* The uplink whose address the packet is for, if the port there stands for an inside. */
 static __always_inline struct route forward_hairpin_route(const struct pkt *p)
 {
-	struct bitmap_entry *b = p->proto == IPPROTO_ICMP ? NULL : bitmap_lookup(p->dst, p->proto);
+	struct bitmap_entry *b = p->h->proto == PROTO_ICMP ? NULL : bitmap_lookup(p->h->dst, p->h->proto);
 
-	return (struct route){ .ifindex = b && bitmap_has(b, bpf_ntohs(p->dport)) ? READ_ONCE(b->uplink) : 0 };
+	return (struct route){ .ifindex = b && bitmap_has(b, bpf_ntohs(p->h->dport)) ? READ_ONCE(b->uplink) : 0 };
 }
 
 /* The session of a packet to the outside: found, brought up to date with the host's routes, or made. */
 static __always_inline enum reason forward_session(struct pkt *p, __u32 network, const struct network_entry *net,
-						   struct session4_entry **s)
+						   struct session_entry **s)
 {
-	struct session4_key key = session4_key_of(p);
+	struct session_key key = session_key_of(p);
 	struct route route;
 	bool stale = false;
 
 	*s = masquerade_find(p, &key, p->skb->ifindex, &stale);
-	if (*s && (!stale || session4_is_hairpin(p, *s)))
+	if (*s && (!stale || session_is_hairpin(p, *s)))
 		return REASON_NONE;
 	route = uplink_route(p, net->bridge, 0);
 	if (*s && masquerade_refresh(p, &key, *s, net, route))
@@ -81,7 +81,7 @@ static __always_inline enum reason forward_session(struct pkt *p, __u32 network,
 	if (!route.ifindex)
 		return PASS_HOST;
 	if (!uplink_lookup(route.ifindex))
-		return uplink_inside(p->dst) ? PASS_ROUTE : DROP_ROUTE;
+		return uplink_inside(p->h->dst) ? PASS_ROUTE : DROP_ROUTE;
 	return masquerade_make(p, &key, p->skb->ifindex, network, route, s);
 }
 
@@ -89,22 +89,22 @@ static __always_inline enum reason forward_session(struct pkt *p, __u32 network,
  * Whose is the flow that the outside calls key? That of a mapping that knows the remote, or what else there can be, as the uplink says. A
  * tuple is looked for first if the last packet was one's.
  */
-static __always_inline bool forward_owner_of(__u32 uplink, const struct reply4_key *flow, struct reply4_owner *owner)
+static __always_inline bool forward_owner_of(__u32 uplink, const struct reply_key *flow, struct reply_owner *owner)
 {
-	struct port4_key port = { .outside_port = flow->outside_port, .proto = flow->proto };
-	struct reply4_guess *guess = reply4_guess_here();
-	struct reply4_key key = *flow;
+	struct port_key port = { .outside_port = flow->outside_port, .proto = flow->proto };
+	struct reply_guess *guess = reply_guess_here();
+	struct reply_key key = *flow;
 	struct uplink_entry *up;
 	bool first;
 
 	if (!guess)
 		return false;
 	first = guess->tuple && flow->remote_port;
-	if (first && reply4_owner_of(&key, owner))
+	if (first && reply_owner_of(&key, owner))
 		return true;
 	key.remote_port = 0;
 	/* A tuple may have remote port 0, too, and is nobody else's then. */
-	if (reply4_owner_of(&key, owner) && (owner->mapped || !flow->remote_port)) {
+	if (reply_owner_of(&key, owner) && (owner->mapped || !flow->remote_port)) {
 		if (first)
 			guess->tuple = false;
 		return true;
@@ -114,49 +114,49 @@ static __always_inline bool forward_owner_of(__u32 uplink, const struct reply4_k
 		return false;
 	if ((up->lookups & UPLINK_TUPLES) && flow->remote_port && !first) {
 		key.remote_port = flow->remote_port;
-		if (reply4_owner_of(&key, owner)) {
+		if (reply_owner_of(&key, owner)) {
 			guess->tuple = true;
 			return true;
 		}
 	}
-	addr4_store(port.outside, addr4_load(flow->outside));
-	return (up->lookups & UPLINK_PORTS) && port4_owner_of(&port, owner);
+	addr_store(port.outside, addr_load(flow->outside));
+	return (up->lookups & UPLINK_PORTS) && port_owner_of(&port, owner);
 }
 
 /* May the packet from outside pass to the owner of the port that it is for? Follows the TCP state of its session. */
-static __always_inline bool forward_is_wanted(struct pkt *p, const struct reply4_owner *owner)
+static __always_inline bool forward_is_wanted(struct pkt *p, const struct reply_owner *owner)
 {
-	struct session4_key key = { .inside_port = owner->inside_port, .remote_port = p->sport, .proto = p->proto };
-	struct session4_entry *s;
+	struct session_key key = { .inside_port = owner->inside_port, .remote_port = p->h->sport, .proto = p->h->proto };
+	struct session_entry *s;
 	struct session_life life;
 	__u32 now = session_now();
 
-	if (p->proto != IPPROTO_TCP)
-		return session_is_live(owner->life, p->proto, now);
-	addr4_store(key.inside, owner->inside);
-	addr4_store(key.remote, p->src);
-	s = bpf_map_lookup_elem(&fo_sessions4, &key);
-	if (s && s->outside_port == p->dport && addr4_load(s->outside) == p->dst) {
+	if (p->h->proto != IPPROTO_TCP)
+		return session_is_live(owner->life, p->h->proto, now);
+	addr_store(key.inside, owner->inside);
+	addr_store(key.remote, p->h->src);
+	s = bpf_map_lookup_elem(&fo_sessions, &key);
+	if (s && s->outside_port == p->h->dport && addr_load(s->outside) == p->h->dst) {
 		life = session_life_load(&s->life);
-		if (session_is_live(life, p->proto, now))
-			return session4_touch(p, &key, s, life, 0, now);
+		if (session_is_live(life, p->h->proto, now))
+			return session_touch(p, &key, s, life, 0, now);
 	}
 	/* A connection that the outside begins, to a port whose filter lets the remote in. */
-	return owner->mapped && tcp_begins(p->tcp_flags) == SESSION_OPENING && session_is_live(owner->life, p->proto, now);
+	return owner->mapped && tcp_begins(p->h->tcp_flags) == SESSION_OPENING && session_is_live(owner->life, p->h->proto, now);
 }
 
 /*
  * What belongs to no session, with ports. A SYN to the ports of the translation is not answered: its connection may be opened from
  * inside at the same moment (RFC 5382 REQ-4). The host's own sockets there get theirs.
  */
-static __always_inline enum reason forward_unknown(struct pkt *p)
+static __always_inline enum reason forward_unknown(struct pkt *p, __u32 uplink)
 {
-	struct uplink_entry *up = uplink_lookup(p->skb->ifindex);
-	struct reply4_key key = reply4_key_of(p);
-	__u16 port = bpf_ntohs(p->dport);
+	struct uplink_entry *up = uplink_lookup(uplink);
+	struct reply_key key = reply_key_of(p);
+	__u16 port = bpf_ntohs(p->h->dport);
 
-	if (up && p->proto == IPPROTO_TCP && tcp_begins(p->tcp_flags) == SESSION_OPENING && !(p->tcp_flags & TCP_RST) &&
-	    p->dst == addr4_load(up->source4) && port >= up->port_first && port <= up->port_last &&
+	if (up && p->h->proto == IPPROTO_TCP && tcp_begins(p->h->tcp_flags) == SESSION_OPENING && !(p->h->tcp_flags & TCP_RST) &&
+	    p->h->dst == uplink_source(up) && port >= up->port_first && port <= up->port_last &&
 	    !port_is_host_socket(p->skb, &key))
 		return DROP_UNSOLICITED;
 	return deliver_unasked(p, PASS_NO_SESSION);
@@ -170,8 +170,8 @@ static __always_inline enum reason forward_reply(struct pkt *p, __u32 uplink, bo
 {
 	struct network_entry *net = NULL;
 	struct endpoint_entry *ep = NULL;
-	struct reply4_owner owner = {};
-	struct reply4_key key = reply4_key_of(p);
+	struct reply_owner owner = {};
+	struct reply_key key = reply_key_of(p);
 	enum reason reason, slow = REASON_NONE;
 
 	if (!forward_owner_of(uplink, &key, &owner) || !forward_is_wanted(p, &owner))
@@ -181,11 +181,11 @@ static __always_inline enum reason forward_reply(struct pkt *p, __u32 uplink, bo
 		return reason;
 	if (reason)
 		slow = PASS_HOST;
-	else if (p->ttl <= 1)
+	else if (p->h->ttl <= 1)
 		slow = PASS_TTL;
 	else if (!pkt_fits(p, net->mtu))
 		slow = PASS_MTU;
-	if (fragment && !datagram_note_in(p->skb, uplink, DATAGRAM_TRANSLATED, owner.inside, owner.endpoint))
+	if (fragment && !datagram_note_in(p->skb, uplink, DATAGRAM_TRANSLATED, &owner.inside, owner.endpoint))
 		return DROP_FRAGMENT;
 	reason = translate(p, TRANSLATE_DESTINATION, owner.inside, owner.inside_port, slow ? 0 : 1);
 	if (reason || slow)
@@ -201,9 +201,10 @@ static __always_inline enum reason forward_reply(struct pkt *p, __u32 uplink, bo
 __noinline int forward_hairpin(struct __sk_buff *skb, __u32 uplink)
 {
 	enum reason reason;
-	struct pkt p;
+	struct headers room;
+	struct pkt p = { skb, headers_here(&room, HEADERS_OF_FUNCTION) };
 
-	reason = pkt_parse(&p, skb);
+	reason = pkt_parse(&p);
 	if (!reason)
 		reason = pkt_parse_l4(&p);
 	if (reason)
@@ -215,17 +216,17 @@ __noinline int forward_hairpin(struct __sk_buff *skb, __u32 uplink)
 }
 
 /* A packet whose session is known: translated and on its way; id is the new identification of a fragment. */
-static __always_inline enum reason forward_translated(struct pkt *p, const struct session4_entry *s, __be16 id)
+static __always_inline enum reason forward_translated(struct pkt *p, const struct session_entry *s, __be32 id)
 {
-	bool hairpin = session4_is_hairpin(p, s);
-	__be32 next_hop = addr4_load(s->next_hop);
+	bool hairpin = session_is_hairpin(p, s);
+	addr_t next_hop = addr_load(s->next_hop);
 	__u32 uplink = s->uplink;
 	enum reason reason;
 
 	if (!hairpin && !pkt_fits(p, s->mtu))
 		return PASS_MTU;
-	reason = translate(p, TRANSLATE_SOURCE, addr4_load(s->outside), s->outside_port, hairpin ? 0 : 1);
-	if (!reason && p->fragment)
+	reason = translate(p, TRANSLATE_SOURCE, addr_load(s->outside), s->outside_port, hairpin ? 0 : 1);
+	if (!reason && p->h->fragment)
 		reason = translate_id(p, id);
 	if (reason)
 		return reason;
@@ -239,18 +240,18 @@ static __always_inline enum reason forward_icmp_error(struct pkt *p, __u32 uplin
 {
 	struct network_entry *net = NULL;
 	struct endpoint_entry *ep = NULL;
-	struct reply4_owner owner = {};
-	struct reply4_key key;
+	struct reply_owner owner = {};
+	struct reply_key key;
 	struct icmp_quote q;
 	enum reason reason;
 	bool host; /* the session is the host's own: the stack takes it from here */
 
-	if (!icmp_quote_parse(p, &q) || q.src != p->dst)
+	if (!icmp_quote_parse(p, &q) || q.src != p->h->dst)
 		return deliver_unasked(p, PASS_NO_SESSION);
 	key = icmp_quote_reply_key(&q);
 	if (!forward_owner_of(uplink, &key, &owner) || !session_is_live(owner.life, key.proto, session_now()))
 		return deliver_unasked(p, PASS_NO_SESSION);
-	reason = icmp_judge(p->skb, p->l4, p->end, q.l3, q.l4);
+	reason = icmp_judge(p->skb, p->h->l4, p->h->end, q.l3, q.l4);
 	if (reason)
 		return reason;
 	reason = deliver_owner(owner.endpoint, owner.inside, &ep, &net);
@@ -259,7 +260,7 @@ static __always_inline enum reason forward_icmp_error(struct pkt *p, __u32 uplin
 		return reason;
 	reason = icmp_quote_translate(p, &q, TRANSLATE_SOURCE, owner.inside, owner.inside_port);
 	if (!reason)
-		reason = translate_ip(p, TRANSLATE_DESTINATION, owner.inside, !host && p->ttl > 1 ? 1 : 0);
+		reason = translate_error(p, TRANSLATE_DESTINATION, owner.inside, !host && p->h->ttl > 1 ? 1 : 0);
 	if (reason || host)
 		return reason ? reason : PASS_HOST;
 	reason = deliver_in(p, ep, net, owner.endpoint);
@@ -272,21 +273,22 @@ static __always_inline enum reason forward_icmp_error(struct pkt *p, __u32 uplin
  */
 __noinline int forward_hairpin_error(struct __sk_buff *skb)
 {
-	struct session4_entry *s;
+	struct session_entry *s;
 	struct icmp_quote q;
-	__be32 outside;
-	struct pkt p;
+	addr_t outside;
+	struct headers room;
+	struct pkt p = { skb, headers_here(&room, HEADERS_OF_FUNCTION) };
 	__u32 uplink;
 
-	if (pkt_parse(&p, skb) || pkt_parse_l4(&p) || !icmp_quote_parse(&p, &q) || q.dst != p.src)
+	if (pkt_parse(&p) || pkt_parse_l4(&p) || !icmp_quote_parse(&p, &q) || q.dst != p.h->src)
 		return REASON_NONE;
 	s = icmp_quote_session(&q, session_now());
-	if (!s || addr4_load(s->outside) != p.dst)
+	if (!s || addr_load(s->outside) != p.h->dst)
 		return REASON_NONE;
-	outside = addr4_load(s->outside);
+	outside = addr_load(s->outside);
 	uplink = s->uplink;
 	if (icmp_quote_translate(&p, &q, TRANSLATE_DESTINATION, outside, s->outside_port) ||
-	    translate_ip(&p, TRANSLATE_SOURCE, outside, 0) || pkt_parse(&p, skb) || pkt_parse_l4(&p))
+	    translate_error(&p, TRANSLATE_SOURCE, outside, 0) || pkt_parse(&p) || pkt_parse_l4(&p))
 		return DROP_ICMP;
 	return forward_icmp_error(&p, uplink) == FORWARD_ICMP_IN ? FORWARD_HAIRPIN : DROP_ICMP;
 }
@@ -294,20 +296,20 @@ __noinline int forward_hairpin_error(struct __sk_buff *skb)
 /* A packet for the gateway's MAC: to the outside, or to the host. */
 static __always_inline enum reason forward_outside(struct pkt *p, __u32 network, const struct network_entry *net)
 {
-	struct session4_entry *s = NULL;
+	struct session_entry *s = NULL;
 	enum reason reason;
-	__be16 id = 0;
+	__be32 id = 0;
 
-	if (network_contains(net, p->dst))
-		return forward_on_link(network, net, p->dst, PASS_HOST);
+	if (network_contains(net, p->h->dst) || addr_is_link_local(p->h->dst))
+		return forward_on_link(network, net, p->h->dst, PASS_HOST);
 	if (!(net->flags & NETWORK_MASQUERADE))
-		return forward_elsewhere(p->dst, PASS_ROUTED);
-	reason = pkt_judge(p->skb);
+		return forward_elsewhere(p->h->dst, PASS_ROUTED);
+	reason = ip_judge(p->skb);
 	if (reason)
 		return reason;
-	if ((net->flags & NETWORK_EXEMPT) && exempt_has(network, p->dst))
-		return forward_elsewhere(p->dst, PASS_ROUTED);
-	if (!p->first)
+	if ((net->flags & NETWORK_EXEMPT) && exempt_has(network, p->h->dst))
+		return forward_elsewhere(p->h->dst, PASS_ROUTED);
+	if (!p->h->first)
 		return datagram_later_out(p->skb, net->bridge);
 	reason = forward_routable(p);
 	if (reason == PASS_PROTOCOL && icmp_is_error_packet(p)) {
@@ -321,10 +323,10 @@ static __always_inline enum reason forward_outside(struct pkt *p, __u32 network,
 	else if (reason < (enum reason)REASON_DROP_FIRST)
 		reason = deliver_by_stack(p, net->bridge, reason);
 	if (reason == PASS_ROUTE)
-		reason = forward_elsewhere(p->dst, PASS_ROUTE);
+		reason = forward_elsewhere(p->h->dst, PASS_ROUTE);
 	if (!reason && !s)
 		reason = DROP_SESSION_RACE;
-	if (p->fragment)
+	if (p->h->fragment)
 		reason = datagram_first_out(p, s, reason, false, &id);
 	return reason || !s ? reason : forward_translated(p, s, id);
 }
@@ -332,36 +334,39 @@ static __always_inline enum reason forward_outside(struct pkt *p, __u32 network,
 /* A packet from an uplink: a reply, an error, or the host's. */
 static __always_inline enum reason forward_inside(struct pkt *p)
 {
+	__u32 uplink = p->skb->ifindex;
 	enum reason reason;
 
-	reason = pkt_judge(p->skb);
+	if (addr_is_link_local(p->h->src) || addr_is_link_local(p->h->dst)) /* a neighbour's, which no router passes on */
+		return PASS_NO_SESSION;
+	reason = ip_judge(p->skb);
 	if (reason)
 		return reason;
-	if (p->src == p->dst) /* our own address, which no neighbour has: a hairpin's permission is not for who forges it */
+	if (p->h->src == p->h->dst) /* our own address, which no neighbour has: a hairpin's permission is not for who forges it */
 		return DROP_MARTIAN;
-	if (p->fragment && (!datagram_is_ours(p) || uplink_inside(p->src)))
+	if (p->h->fragment && (!datagram_is_ours(p) || uplink_inside(p->h->src)))
 		return deliver_unasked(p, PASS_FRAGMENT);
-	if (!p->first)
+	if (!p->h->first)
 		return datagram_later_in(p->skb);
 	reason = pkt_parse_l4(p);
-	if (!reason && (p->proto != IPPROTO_ICMP || icmp_is_reply(p->icmp_type))) {
-		reason = forward_reply(p, p->skb->ifindex, p->fragment);
+	if (!reason && (p->h->proto != PROTO_ICMP || icmp_is_reply(p->h->icmp_type))) {
+		reason = forward_reply(p, uplink, p->h->fragment);
 		if (reason)
 			return reason;
-		return p->fragment ? datagram_host(p) : forward_unknown(p);
+		return p->h->fragment ? datagram_host(p, uplink) : forward_unknown(p, uplink);
 	}
-	if (p->fragment)
-		return datagram_host(p);
-	if (reason || !icmp_is_error(p->icmp_type))
+	if (p->h->fragment)
+		return datagram_host(p, uplink);
+	if (reason || !icmp_is_error(p->h->icmp_type))
 		return deliver_unasked(p, PASS_NO_SESSION);
-	return forward_icmp_error(p, p->skb->ifindex);
+	return forward_icmp_error(p, uplink);
 }
 
 /* The session of a packet that took the slow path. The stack says no more of where it came from than its address. */
-static __always_inline enum reason forward_slow_session(struct pkt *p, __u32 network, struct session4_entry **s)
+static __always_inline enum reason forward_slow_session(struct pkt *p, __u32 network, struct session_entry **s)
 {
-	struct session4_key key = session4_key_of(p);
-	struct neighbour_entry *owner = neighbour4_lookup(network, p->src);
+	struct session_key key = session_key_of(p);
+	struct neighbour_entry *owner = neighbour_lookup(network, p->h->src);
 	struct route route = { .ifindex = p->skb->ifindex };
 	bool stale = false;
 
@@ -371,7 +376,7 @@ static __always_inline enum reason forward_slow_session(struct pkt *p, __u32 net
 	if (*s && (*s)->uplink == route.ifindex)
 		return REASON_NONE;
 	if (*s) /* the stack knows a better way */
-		session4_end(&key, *s);
+		session_end(&key, *s);
 	return masquerade_make(p, &key, owner->ifindex, network, route, s);
 }
 
@@ -386,16 +391,16 @@ static __always_inline bool forward_came_from(const struct pkt *p, __u32 network
 /* A packet from inside that the stack has routed to an uplink: translated here, or it does not leave. */
 static __always_inline enum reason forward_slow(struct pkt *p, __u32 network)
 {
-	__be16 id = 0;
-	struct session4_entry *s = NULL;
+	__be32 id = 0;
+	struct session_entry *s = NULL;
 	enum reason reason;
 	bool mine;
 
 	if (!forward_came_from(p, network))
-		return DROP_SOURCE_IPV4;
-	if (exempt_has(network, p->dst))
+		return FAMILY == 6 ? DROP_SOURCE_IPV6 : DROP_SOURCE_IPV4;
+	if (exempt_has(network, p->h->dst))
 		return PASS_ROUTED;
-	if (!p->first)
+	if (!p->h->first)
 		return datagram_slow_later(p->skb);
 	reason = pkt_parse_l4(p);
 	if (reason)
@@ -404,19 +409,19 @@ static __always_inline enum reason forward_slow(struct pkt *p, __u32 network)
 		reason = icmp_translate_out(p, true, &mine);
 		return reason ? reason : mine ? PASS_TO_UPLINK : DROP_ICMP;
 	}
-	if (p->proto == IPPROTO_ICMP && !icmp_is_request(p->icmp_type))
+	if (p->h->proto == PROTO_ICMP && !icmp_is_request(p->h->icmp_type))
 		return DROP_ICMP;
 	reason = forward_slow_session(p, network, &s);
 	if (reason)
 		return reason;
 	if (!s)
 		return DROP_SESSION_RACE;
-	if (p->fragment)
+	if (p->h->fragment)
 		reason = datagram_first_out(p, s, REASON_NONE, true, &id);
-	if (!reason && p->fragment)
+	if (!reason && p->h->fragment)
 		reason = translate_id(p, id);
 	if (!reason)
-		reason = translate(p, TRANSLATE_SOURCE, addr4_load(s->outside), s->outside_port, 0);
+		reason = translate(p, TRANSLATE_SOURCE, addr_load(s->outside), s->outside_port, 0);
 	return reason ? reason : PASS_TO_UPLINK;
 }
 
@@ -426,7 +431,7 @@ static __always_inline enum reason forward_own(struct pkt *p)
 	enum reason reason;
 	bool mine;
 
-	if (p->proto != IPPROTO_ICMP || p->fragment || pkt_parse_l4(p) || !icmp_is_error_packet(p))
+	if (p->h->proto != PROTO_ICMP || p->h->fragment || pkt_parse_l4(p) || !icmp_is_error_packet(p))
 		return PASS_OWN;
 	reason = icmp_translate_out(p, false, &mine);
 	return reason ? reason : mine ? PASS_ICMP : PASS_OWN;

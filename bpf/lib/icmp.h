@@ -15,15 +15,18 @@
 #include "session.h"
 #include "translate.h"
 
-/* The most that is read: two IP headers with options, the ICMP header, and 8 octets of the quoted transport header. */
+/*
+ * The most that is read: of IPv4 two IP headers with options, the ICMP header, and 8 octets of the quoted transport header. Offsets of IPv6
+ * end where those end that are looked at, see frame.h.
+ */
 #define ICMP_HEADERS (PKT_L3 + 60 + sizeof(struct icmphdr) + 60 + 8)
 
 /* The quoted packet, as far as translation goes. */
 struct icmp_quote {
+	addr_t src;
+	addr_t dst;
 	__u32 l3; /* offset of the quoted IP header */
 	__u32 l4;
-	__be32 src;
-	__be32 dst;
 	__be16 sport; /* ICMP query: the identifier */
 	__be16 dport; /* ICMP query: 0 */
 	__u8 proto;
@@ -31,7 +34,7 @@ struct icmp_quote {
 
 static __always_inline bool icmp_is_error_packet(const struct pkt *p)
 {
-	return p->proto == IPPROTO_ICMP && icmp_is_error(p->icmp_type);
+	return p->h->proto == PROTO_ICMP && icmp_is_error(p->h->icmp_type);
 }
 
 /* Ports of TCP and UDP, or the identifier of an ICMP query. False: nothing that a session could be found by. */
@@ -39,7 +42,7 @@ static __always_inline bool icmp_quote_ports(const struct pkt *p, struct icmp_qu
 {
 	__be16 *at = pkt_at(p->skb, q->l4, 8);
 
-	if (!at || q->l4 + 8 > p->end) /* a short frame's padding is no quotation */
+	if (!at || q->l4 + 8 > p->h->end) /* a short frame's padding is no quotation */
 		return false;
 	if (q->proto == IPPROTO_TCP || q->proto == IPPROTO_UDP) {
 		q->sport = at[0];
@@ -48,45 +51,48 @@ static __always_inline bool icmp_quote_ports(const struct pkt *p, struct icmp_qu
 	}
 	q->sport = at[2];
 	q->dport = 0;
-	return q->proto == IPPROTO_ICMP && (icmp_is_request(*(__u8 *)at) || icmp_is_reply(*(__u8 *)at));
+	return q->proto == PROTO_ICMP && (icmp_is_request(*(__u8 *)at) || icmp_is_reply(*(__u8 *)at));
 }
 
 static __always_inline bool icmp_quote_parse(const struct pkt *p, struct icmp_quote *q)
 {
-	struct iphdr *ip;
+	__u8 *at;
 
-	pkt_pull(p->skb, ICMP_HEADERS);
-	q->l3 = p->l4 + sizeof(struct icmphdr);
-	ip = pkt_at(p->skb, q->l3, sizeof(*ip));
-	if (!ip || ip->version != 4 || ip->ihl < 5 || (ip->frag_off & bpf_htons(IP_OFFSET)))
+	pkt_pull(p->skb, FAMILY == 6 ? PKT_OFFSET_MASK : ICMP_HEADERS);
+	q->l3 = p->h->l4 + sizeof(struct icmphdr);
+	at = pkt_at(p->skb, q->l3, IP_HEADER_LEN);
+	if (!at || !ip_is_quotable(p->skb, at, q->l3, p->h->end, &q->proto, &q->l4))
 		return false;
-	q->src = ip->saddr;
-	q->dst = ip->daddr;
-	q->proto = ip->protocol;
-	q->l4 = q->l3 + ip->ihl * 4;
+	at = pkt_at(p->skb, q->l3, IP_HEADER_LEN);
+	if (!at)
+		return false;
+	q->src = addr_load(at + IP_SOURCE);
+	q->dst = addr_load(at + IP_SOURCE + ADDR_LEN);
 	return icmp_quote_ports(p, q);
 }
 
 /*
- * Rewrites one end of the quoted packet. The quoted IP header sums to the same before and after, since its own checksum makes up
- * for the address; so the ICMP checksum changes by the port alone. The quoted transport checksum is left: it may be cut off,
- * and nobody checks it (RFC 5508 section 3.1).
+ * Rewrites one end of the quoted packet. IPv4: the quoted IP header sums to the same before and after, since its own checksum makes up
+ * for the address; so the ICMP checksum changes by the port alone. IPv6 has none, and it changes by both. The quoted transport checksum is
+ * left: it may be cut off, and nobody checks it (RFC 5508 section 3.1).
  */
 static __always_inline enum reason icmp_quote_translate(const struct pkt *p, const struct icmp_quote *q, enum translate_end end,
-							__be32 addr, __be16 port)
+							addr_t addr, __be16 port)
 {
-	struct icmphdr *icmp = pkt_at(p->skb, p->l4, sizeof(*icmp) + sizeof(struct iphdr));
-	struct iphdr *ip = (void *)(icmp + 1);
-	__u32 at = q->proto == IPPROTO_ICMP ? 4 : end == TRANSLATE_SOURCE ? 0 : 2;
+	struct icmphdr *icmp = pkt_at(p->skb, p->h->l4, sizeof(*icmp) + IP_HEADER_LEN);
+	__u8 *quoted = (void *)(icmp + 1);
+	__u8 *octets = quoted + IP_SOURCE + (end == TRANSLATE_SOURCE ? 0 : ADDR_LEN);
+	__u32 at = q->proto == PROTO_ICMP ? 4 : end == TRANSLATE_SOURCE ? 0 : 2;
+	addr_t was = end == TRANSLATE_SOURCE ? q->src : q->dst;
 	__be16 *old;
 
 	if (!icmp)
 		return DROP_MALFORMED;
-	ip->check = csum_replace32(ip->check, end == TRANSLATE_SOURCE ? ip->saddr : ip->daddr, addr);
-	if (end == TRANSLATE_SOURCE)
-		ip->saddr = addr;
+	if (FAMILY == 6)
+		icmp->checksum = csum_replace16(icmp->checksum, csum_addr(was), csum_addr(addr));
 	else
-		ip->daddr = addr;
+		((struct iphdr *)quoted)->check = csum_replace32(((struct iphdr *)quoted)->check, (__be32)was, (__be32)addr);
+	addr_store(octets, addr);
 	old = pkt_at(p->skb, q->l4 + at, sizeof(*old));
 	if (!old)
 		return DROP_MALFORMED;
@@ -95,40 +101,43 @@ static __always_inline enum reason icmp_quote_translate(const struct pkt *p, con
 	return REASON_NONE;
 }
 
-/* What makes an error invalid (RFC 5508 REQ-3): REASON_NONE, or why it is dropped. Global, for the verifier's sake. */
+/*
+ * What makes an error invalid (RFC 5508 REQ-3): REASON_NONE, or why it is dropped. The quoted header's octets are those from quoted to
+ * quoted_l4. Global, for the verifier's sake.
+ */
 __noinline int icmp_judge(struct __sk_buff *skb, __u32 l4, __u32 end, __u32 quoted, __u32 quoted_l4)
 {
-	struct pkt p = { .skb = skb };
-
-	if (!message_is_whole(skb, l4, end, 0) || pkt_sum(&p, quoted, (quoted_l4 - quoted) / 4) != 0xffff)
+	if (quoted >= quoted_l4 || quoted_l4 > end || !message_is_whole(skb, l4, end, ip_pseudo(skb, end - l4)))
+		return DROP_CHECKSUM;
+	if (FAMILY == 4 && pkt_sum(skb, quoted, (quoted_l4 - quoted) / 4) != 0xffff)
 		return DROP_CHECKSUM;
 	return REASON_NONE;
 }
 
 /* What the outside calls the flow whose outbound packet is quoted. */
-static __always_inline struct reply4_key icmp_quote_reply_key(const struct icmp_quote *q)
+static __always_inline struct reply_key icmp_quote_reply_key(const struct icmp_quote *q)
 {
-	struct reply4_key key = { .remote_port = q->dport, .outside_port = q->sport, .proto = q->proto };
+	struct reply_key key = { .remote_port = q->dport, .outside_port = q->sport, .proto = q->proto };
 
-	addr4_store(key.remote, q->dst);
-	addr4_store(key.outside, q->src);
+	addr_store(key.remote, q->dst);
+	addr_store(key.outside, q->src);
 	return key;
 }
 
 /* The session whose reply is quoted, which the inside or the host complains of; NULL if there is none. */
-static __always_inline struct session4_entry *icmp_quote_session(const struct icmp_quote *q, __u32 now)
+static __always_inline struct session_entry *icmp_quote_session(const struct icmp_quote *q, __u32 now)
 {
-	bool query = q->proto == IPPROTO_ICMP;
-	struct session4_key key = {
+	bool query = q->proto == PROTO_ICMP;
+	struct session_key key = {
 		.inside_port = query ? q->sport : q->dport,
 		.remote_port = query ? 0 : q->sport,
 		.proto = q->proto,
 	};
-	struct session4_entry *s;
+	struct session_entry *s;
 
-	addr4_store(key.inside, q->dst);
-	addr4_store(key.remote, q->src);
-	s = bpf_map_lookup_elem(&fo_sessions4, &key);
+	addr_store(key.inside, q->dst);
+	addr_store(key.remote, q->src);
+	s = bpf_map_lookup_elem(&fo_sessions, &key);
 	return s && session_is_live(session_life_load(&s->life), key.proto, now) ? s : NULL;
 }
 
@@ -138,25 +147,25 @@ static __always_inline struct session4_entry *icmp_quote_session(const struct ic
  */
 static __always_inline enum reason icmp_translate_out(const struct pkt *p, bool inside, bool *mine)
 {
-	struct session4_entry *s;
+	struct session_entry *s;
 	struct icmp_quote q;
 	enum reason reason;
-	__be32 outside;
+	addr_t outside;
 
 	*mine = false;
 	if (!icmp_quote_parse(p, &q))
 		return REASON_NONE;
-	if (inside && q.dst != p->src) /* about somebody else's session */
+	if (inside && q.dst != p->h->src) /* about somebody else's session */
 		return REASON_NONE;
 	s = icmp_quote_session(&q, session_now());
 	if (!s)
 		return REASON_NONE;
 	*mine = true;
-	outside = addr4_load(s->outside);
+	outside = addr_load(s->outside);
 	reason = icmp_quote_translate(p, &q, TRANSLATE_DESTINATION, outside, s->outside_port);
 	if (reason || !inside)
 		return reason;
-	return translate_ip(p, TRANSLATE_SOURCE, outside, 0);
+	return translate_error(p, TRANSLATE_SOURCE, outside, 0);
 }
 
 #endif

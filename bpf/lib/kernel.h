@@ -41,6 +41,12 @@ struct icmphdr {
 	__be16 sequence;
 };
 
+#define ICMPV6_DEST_UNREACH 1
+#define ICMPV6_PKT_TOOBIG 2
+#define ICMPV6_TIME_EXCEED 3
+#define ICMPV6_PARAMPROB 4
+#define ICMPV6_ECHO_REQUEST 128
+#define ICMPV6_ECHO_REPLY 129
 #define ICMPV6_MGM_REPORT 131
 #define ICMPV6_MGM_REDUCTION 132
 #define ICMPV6_ROUTER_SOLICITATION 133
@@ -66,49 +72,10 @@ typedef __be32 __attribute__((may_alias)) be32_bytes;
 typedef __be16 __attribute__((may_alias)) be16_bytes;
 typedef __be64 __attribute__((may_alias)) be64_bytes;
 
-static __always_inline __be32 addr4_load(const __u8 *bytes)
+/* Of the last 64 bits of an IPv6 address whose first are 0: unspecified, loopback, or an IPv4 address in IPv6's clothes (RFC 4291). */
+static __always_inline bool addr6_is_special(__be64 last)
 {
-	return *(const be32_bytes *)bytes;
-}
-
-static __always_inline void addr4_store(__u8 *bytes, __be32 word)
-{
-	*(be32_bytes *)bytes = word;
-}
-
-static __always_inline bool addr6_equal(const __u8 *a, const __u8 *b)
-{
-	return *(const be64_bytes *)a == *(const be64_bytes *)b && *(const be64_bytes *)(a + 8) == *(const be64_bytes *)(b + 8);
-}
-
-/* By words of 32 bits: keys on the stack are aligned to no more. */
-static __always_inline void addr6_copy(__u8 *to, const __u8 *from)
-{
-	((be32_bytes *)to)[0] = ((const be32_bytes *)from)[0];
-	((be32_bytes *)to)[1] = ((const be32_bytes *)from)[1];
-	((be32_bytes *)to)[2] = ((const be32_bytes *)from)[2];
-	((be32_bytes *)to)[3] = ((const be32_bytes *)from)[3];
-}
-
-static __always_inline bool addr6_is_unspecified(const __u8 *addr)
-{
-	return !(*(const be64_bytes *)addr | *(const be64_bytes *)(addr + 8));
-}
-
-static __always_inline bool addr6_is_loopback(const __u8 *addr)
-{
-	return !*(const be64_bytes *)addr && *(const be64_bytes *)(addr + 8) == bpf_cpu_to_be64(1);
-}
-
-/* An IPv4 address in IPv6's clothes, which no packet has (RFC 4291 section 2.5.5). */
-static __always_inline bool addr6_is_mapped(const __u8 *addr)
-{
-	return !*(const be64_bytes *)addr && addr4_load(addr + 8) == bpf_htonl(0xffff);
-}
-
-static __always_inline bool addr6_is_link_local(const __u8 *addr)
-{
-	return addr[0] == 0xfe && (addr[1] & 0xc0) == 0x80;
+	return !last || last == bpf_cpu_to_be64(1) || (__be32)last == bpf_htonl(0xffff);
 }
 
 static __always_inline bool mac_equal(const __u8 *a, const __u8 *b)

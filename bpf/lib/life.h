@@ -37,7 +37,7 @@ static __always_inline __u32 session_timeout(__u8 proto, enum session_state stat
 {
 	if (proto == IPPROTO_UDP)
 		return timeout_udp;
-	if (proto == IPPROTO_ICMP)
+	if (proto == PROTO_ICMP)
 		return timeout_icmp;
 	if (state >= SESSION_ESTABLISHED && state <= SESSION_FIN_IN) /* half closed is not closing (RFC 5382 section 5) */
 		return timeout_tcp_established;
@@ -109,7 +109,7 @@ static __always_inline bool session_life_swap(struct session_life *life, struct 
 }
 
 /* Takes the entry out of use, for the caller alone. */
-static __always_inline bool session_claim(struct session_life *life, struct session_life was)
+static __always_inline bool session_life_claim(struct session_life *life, struct session_life was)
 {
 	return session_life_swap(life, was, (struct session_life){ .seen = was.seen, .state = SESSION_CLAIMED });
 }

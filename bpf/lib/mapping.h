@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * mapping.h - which outside port stands for an inside port, whatever the remote (RFC 4787 REQ-1, RFC 5382 REQ-1, RFC 5508
- * REQ-1)? Owns the fo_mappings4 map, which is read when a session is made, and fo_ports4, which is read for what comes from outside
+ * REQ-1)? Owns the fo_mappings map, which is read when a session is made, and fo_ports, which is read for what comes from outside
  * to a network with an open filter. A mapping is an entry of the first, a bit of bitmap.h, and with an open filter an entry of the
  * second; it lasts as long as one of its sessions.
  */
@@ -10,6 +10,7 @@
 
 #include "bitmap.h"
 #include "exhausted.h"
+#include "family.h"
 #include "kernel.h"
 #include "life.h"
 #include "reply.h"
@@ -17,76 +18,78 @@
 /* Two full sets of TCP ports, or one of each protocol. Set by the loader to no more than there can be sessions. */
 #define MAPPINGS_MAX 196608
 
-struct mapping4_key {
-	__u8 inside[4];
-	__u8 outside[4];
+struct mapping_key {
+	ADDRESS(inside);
+	ADDRESS(outside);
 	__be16 inside_port;
 	__u8 proto;
-	__u8 pad;
+	PADDING(pad, 1, 5);
 };
-_Static_assert(sizeof(struct mapping4_key) == 12, "no hidden padding: the key is hashed as bytes");
+_Static_assert(sizeof(struct mapping_key) == 2 * ADDR_LEN + (FAMILY == 6 ? 8 : 4),
+	       "no hidden padding: the key is hashed as bytes");
 
-struct mapping4_entry {
+struct mapping_entry {
 	__be16 outside_port;
 	__u16 tag;	/* of the key, which tells that the entry is not another's by now */
 	__u32 sessions; /* of the mapping */
 };
-_Static_assert(sizeof(struct mapping4_entry) == 8, "no hidden padding");
+_Static_assert(sizeof(struct mapping_entry) == 8, "no hidden padding");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, FAMILY_PREALLOC);
 	__uint(max_entries, MAPPINGS_MAX);
-	__type(key, struct mapping4_key);
-	__type(value, struct mapping4_entry);
-} fo_mappings4 SEC(".maps");
+	__type(key, struct mapping_key);
+	__type(value, struct mapping_entry);
+} fo_mappings SEC(".maps");
 
-struct port4_key {
-	__u8 outside[4];
+struct port_key {
+	ADDRESS(outside);
 	__be16 outside_port;
 	__u8 proto;
-	__u8 pad;
+	PADDING(pad, 1, 5);
 };
-_Static_assert(sizeof(struct port4_key) == 8, "no hidden padding: the key is hashed as bytes");
+_Static_assert(sizeof(struct port_key) == ADDR_LEN + (FAMILY == 6 ? 8 : 4), "no hidden padding: the key is hashed as bytes");
 
-struct port4_entry {
+struct port_entry {
 	struct session_life life; /* copy of that of the session that lasts longest */
-	__u8 inside[4];
+	ADDRESS(inside);
 	__u32 endpoint; /* ifindex of the host's end */
 	__be16 inside_port;
-	__u8 pad[6];
+	PADDING(pad, 6, 2);
 };
-_Static_assert(sizeof(struct port4_entry) == 24, "no hidden padding");
+_Static_assert(sizeof(struct port_entry) == (FAMILY == 6 ? 32 : 24), "no hidden padding");
 
 /* Whose an outside port is that any remote may send to. Who has the port's bit writes its entry. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAPPINGS_MAX);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct port4_key);
-	__type(value, struct port4_entry);
-} fo_ports4 SEC(".maps");
+	__type(key, struct port_key);
+	__type(value, struct port_entry);
+} fo_ports SEC(".maps");
 
-static __always_inline bool port4_owner_of(const struct port4_key *key, struct reply4_owner *owner)
+static __always_inline bool port_owner_of(const struct port_key *key, struct reply_owner *owner)
 {
-	struct port4_entry *port = bpf_map_lookup_elem(&fo_ports4, key);
+	struct port_entry *port = bpf_map_lookup_elem(&fo_ports, key);
 
 	if (!port)
 		return false;
 	owner->life = session_life_load(&port->life);
-	owner->inside = addr4_load(port->inside);
+	owner->inside = addr_load(port->inside);
 	owner->endpoint = port->endpoint;
 	owner->inside_port = port->inside_port;
 	owner->mapped = true;
 	return true;
 }
 
-static __always_inline __u16 mapping4_tag(const struct mapping4_key *key)
+static __always_inline __u16 mapping_tag(const struct mapping_key *key)
 {
-	return port_hash(addr4_load(key->inside), addr4_load(key->outside), key->inside_port, key->proto);
+	return port_hash(addr_fold(addr_load(key->inside)), addr_fold(addr_load(key->outside)), key->inside_port, key->proto);
 }
 
 /* Takes a share in the mapping, unless it is about to go or has become another's since it was looked up. */
-static __always_inline bool mapping4_get(struct mapping4_entry *m, __u16 tag, __be16 *outside_port)
+static __always_inline bool mapping_get(struct mapping_entry *m, __u16 tag, __be16 *outside_port)
 {
 	for (int i = 0; i < 4; i++) {
 		__u64 word = READ_ONCE(*(__u64 *)m); /* port, tag, sessions */
@@ -101,36 +104,33 @@ static __always_inline bool mapping4_get(struct mapping4_entry *m, __u16 tag, __
 	return false;
 }
 
-static __always_inline struct port4_key port4_key_of(const struct mapping4_key *key, __be16 outside_port)
+static __always_inline void port_key_fill(struct port_key *port, const struct mapping_key *key, __be16 outside_port)
 {
-	struct port4_key port = { .outside_port = outside_port, .proto = key->proto };
-
-	addr4_store(port.outside, addr4_load(key->outside));
-	return port;
+	*port = (struct port_key){ .outside_port = outside_port, .proto = key->proto };
+	addr_store(port->outside, addr_load(key->outside));
 }
 
 /* Gives the port of a mapping back that is not there, or about to go. */
-static __always_inline void port4_release(const struct port4_key *key)
+static __always_inline void port_release(const struct port_key *key)
 {
 	/* In this order: the entry is whose the bit is. A mapping may have been made before the network's filter was another. */
-	bpf_map_delete_elem(&fo_ports4, key);
-	bitmap_release(addr4_load(key->outside), key->proto, bpf_ntohs(key->outside_port));
+	bpf_map_delete_elem(&fo_ports, key);
+	bitmap_release(addr_load(key->outside), key->proto, bpf_ntohs(key->outside_port));
 }
 
-/* Gives a share in the mapping back. True: it was the last, and the mapping is gone. */
-static __always_inline bool mapping4_put(const struct mapping4_key *key)
+/* Gives a share in the mapping back. True: it was the last, and the mapping is gone. In port there is room for its port's key. */
+static __always_inline bool mapping_put(const struct mapping_key *key, struct port_key *port)
 {
-	struct mapping4_entry *m = bpf_map_lookup_elem(&fo_mappings4, key);
-	struct port4_key port;
+	struct mapping_entry *m = bpf_map_lookup_elem(&fo_mappings, key);
 
 	if (!m)
 		return false;
-	port = port4_key_of(key, m->outside_port);
+	port_key_fill(port, key, m->outside_port);
 	if (!share_put(&m->sessions))
 		return false;
 	/* In this order: as long as the mapping is there, nobody makes it anew. */
-	port4_release(&port);
-	bpf_map_delete_elem(&fo_mappings4, key);
+	port_release(port);
+	bpf_map_delete_elem(&fo_mappings, key);
 	return true;
 }
 

@@ -4,6 +4,7 @@
 #define FLYOVER_MASQUERADE_H
 
 #include "endpoint.h"
+#include "family.h"
 #include "kernel.h"
 #include "network.h"
 #include "pkt.h"
@@ -13,18 +14,19 @@
 #include "uplink.h"
 
 /* What a session to be made is to be. */
-struct session4_request {
-	struct session4_key key;
+struct session_request {
+	struct session_key key;
 	__u32 endpoint;	 /* ifindex of the host's end */
 	__u32 network;	 /* whose the inside is */
 	__u32 uplink;	 /* ifindex */
-	__be32 next_hop; /* 0: not known */
+	addr_t next_hop; /* 0: not known */
 	__u32 tcp_mark;
-	enum session_state state;     /* to begin in */
-	struct session4_entry fresh;  /* what its entry is until it is filled in */
-	struct mapping4_key mapping;  /* whose share it takes */
-	struct mapping4_entry mapped; /* the mapping, if it is to be made */
-	struct port4_entry owner;     /* of the mapping's port, for an open filter */
+	enum session_state state;    /* to begin in */
+	struct session_entry fresh;  /* what its entry is until it is filled in */
+	struct mapping_key mapping;  /* whose share it takes */
+	struct port_key port;	     /* the mapping's */
+	struct mapping_entry mapped; /* the mapping, if it is to be made */
+	struct port_entry owner;     /* of the mapping's port, for an open filter */
 };
 
 /* The request of this CPU, apart from the stack, which has no room for it. */
@@ -32,10 +34,10 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct session4_request);
+	__type(value, struct session_request);
 } fo_request SEC(".maps");
 
-static __always_inline struct session4_request *masquerade_request(void)
+static __always_inline struct session_request *masquerade_request(void)
 {
 	__u32 index = 0;
 
@@ -49,7 +51,7 @@ static __always_inline enum reason masquerade_admit(const struct endpoint_entry 
 
 	if (reason != DROP_LIMIT_SESSIONS)
 		return reason;
-	session4_collect_pressed(now, 0);
+	session_collect_pressed(now, 0);
 	return READ_ONCE(u->sessions) < ep->sessions_max ? REASON_NONE : DROP_LIMIT_SESSIONS;
 }
 
@@ -57,35 +59,35 @@ static __always_inline enum reason masquerade_admit(const struct endpoint_entry 
  * Claims the entry of the session: a fresh one with its token, or one whose last session is over. *s is then ours alone until
  * its life is stored, in the state that is returned in *was. DROP_SESSION_RACE: another CPU has it.
  */
-static __always_inline enum reason masquerade_enter(struct session4_request *req, struct session4_entry **s,
+static __always_inline enum reason masquerade_enter(struct session_request *req, struct session_entry **s,
 						    enum session_state *was, __u32 now)
 {
-	const struct session4_key *key = &req->key;
-	struct session4_entry *old = bpf_map_lookup_elem(&fo_sessions4, key);
+	const struct session_key *key = &req->key;
+	struct session_entry *old = bpf_map_lookup_elem(&fo_sessions, key);
 	struct session_life life;
 
 	req->fresh.life = (struct session_life){ .seen = now, .state = SESSION_CLAIMED };
 	*was = SESSION_DEAD;
 	if (old) {
 		life = session_life_load(&old->life);
-		if (!session_is_over(life, key->proto, now, 0) || !session4_claim(key, old, life))
+		if (!session_is_over(life, key->proto, now, 0) || !session_claim(key, old, life))
 			return DROP_SESSION_RACE;
 		*was = life.state;
 		*s = old;
 		return REASON_NONE;
 	}
 	for (int i = 0; i < COLLECT_ALWAYS; i++)
-		session4_collect(now, port_hold);
-	if (bpf_map_update_elem(&fo_sessions4, key, &req->fresh, BPF_NOEXIST)) {
-		session4_collect_pressed(now, 0);
-		if (bpf_map_update_elem(&fo_sessions4, key, &req->fresh, BPF_NOEXIST))
-			return bpf_map_lookup_elem(&fo_sessions4, key) ? DROP_SESSION_RACE : DROP_SESSIONS_FULL;
+		session_collect(now, port_hold);
+	if (bpf_map_update_elem(&fo_sessions, key, &req->fresh, BPF_NOEXIST)) {
+		session_collect_pressed(now, 0);
+		if (bpf_map_update_elem(&fo_sessions, key, &req->fresh, BPF_NOEXIST))
+			return bpf_map_lookup_elem(&fo_sessions, key) ? DROP_SESSION_RACE : DROP_SESSIONS_FULL;
 	}
 	if (bpf_map_push_elem(&fo_expiry, key, 0)) { /* as many tokens as entries: it has room */
-		bpf_map_delete_elem(&fo_sessions4, key);
+		bpf_map_delete_elem(&fo_sessions, key);
 		return DROP_SESSIONS_FULL;
 	}
-	*s = bpf_map_lookup_elem(&fo_sessions4, key);
+	*s = bpf_map_lookup_elem(&fo_sessions, key);
 	return *s ? REASON_NONE : DROP_SESSION_RACE;
 }
 
@@ -96,55 +98,55 @@ static __always_inline bool masquerade_port(struct __sk_buff *skb, __u32 now)
 
 	if (found)
 		return found > 0;
-	session4_collect_pressed(now, port_hold);
+	session_collect_pressed(now, port_hold);
 	return port_find(skb, true) > 0;
 }
 
 /* Lets any remote send to the port, which is the caller's, unless it may already. False: there is no memory for it. */
-static __always_inline bool masquerade_open_port(const struct port4_key *port, struct session4_request *req,
-						 const struct port_search *f)
+static __always_inline bool masquerade_open_port(struct session_request *req, const struct port_search *f)
 {
+	const struct port_key *port = &req->port;
+
 	req->owner.life = f->fresh.life;
-	addr4_store(req->owner.inside, addr4_load(req->key.inside));
+	addr_store(req->owner.inside, addr_load(req->key.inside));
 	req->owner.endpoint = req->endpoint;
 	req->owner.inside_port = req->key.inside_port;
-	return bpf_map_lookup_elem(&fo_ports4, port) || !bpf_map_update_elem(&fo_ports4, port, &req->owner, BPF_ANY);
+	return bpf_map_lookup_elem(&fo_ports, port) || !bpf_map_update_elem(&fo_ports, port, &req->owner, BPF_ANY);
 }
 
 /* Takes a share in the inside's mapping, which is made if it is missing. Sets f->key.outside_port. */
-static __always_inline enum reason masquerade_map(struct __sk_buff *skb, struct session4_request *req, bool open,
+static __always_inline enum reason masquerade_map(struct __sk_buff *skb, struct session_request *req, bool open,
 						  struct port_search *f, const struct endpoint_entry *ep, struct usage_entry *u)
 {
-	const struct mapping4_key *key = &req->mapping;
-	struct mapping4_entry *m = bpf_map_lookup_elem(&fo_mappings4, key);
-	struct port4_key port;
+	const struct mapping_key *key = &req->mapping;
+	struct mapping_entry *m = bpf_map_lookup_elem(&fo_mappings, key);
 
 	if (m) {
-		if (!mapping4_get(m, mapping4_tag(key), &f->key.outside_port))
+		if (!mapping_get(m, mapping_tag(key), &f->key.outside_port))
 			return DROP_SESSION_RACE;
-		port = port4_key_of(key, f->key.outside_port);
-		if (!port_is_host_socket(skb, &f->key) && (!open || masquerade_open_port(&port, req, f)))
+		port_key_fill(&req->port, key, f->key.outside_port);
+		if (!port_is_host_socket(skb, &f->key) && (!open || masquerade_open_port(req, f)))
 			return REASON_NONE;
-		if (mapping4_put(key)) /* the others have ended meanwhile */
+		if (mapping_put(key, &req->port)) /* the others have ended meanwhile */
 			usage_drop_mapping(u);
 		return DROP_NO_PORT;
 	}
 	if (ep && u && ep->mappings_max && READ_ONCE(u->mappings) >= ep->mappings_max) {
-		session4_collect_pressed(f->now, 0);
+		session_collect_pressed(f->now, 0);
 		if (READ_ONCE(u->mappings) >= ep->mappings_max)
 			return DROP_LIMIT_MAPPINGS;
 	}
 	if (!masquerade_port(skb, f->now))
 		return DROP_NO_PORT;
-	port = port4_key_of(key, f->key.outside_port);
-	if (open && !masquerade_open_port(&port, req, f)) {
-		port4_release(&port);
+	port_key_fill(&req->port, key, f->key.outside_port);
+	if (open && !masquerade_open_port(req, f)) {
+		port_release(&req->port);
 		return DROP_NO_PORT;
 	}
-	req->mapped = (struct mapping4_entry){ .outside_port = f->key.outside_port, .tag = mapping4_tag(key), .sessions = 1 };
-	if (bpf_map_update_elem(&fo_mappings4, key, &req->mapped, BPF_NOEXIST)) {
-		port4_release(&port);
-		return bpf_map_lookup_elem(&fo_mappings4, key) ? DROP_SESSION_RACE : DROP_SESSIONS_FULL;
+	req->mapped = (struct mapping_entry){ .outside_port = f->key.outside_port, .tag = mapping_tag(key), .sessions = 1 };
+	if (bpf_map_update_elem(&fo_mappings, key, &req->mapped, BPF_NOEXIST)) {
+		port_release(&req->port);
+		return bpf_map_lookup_elem(&fo_mappings, key) ? DROP_SESSION_RACE : DROP_SESSIONS_FULL;
 	}
 	usage_add_mapping(u);
 	return REASON_NONE;
@@ -159,15 +161,15 @@ static __always_inline enum session_flags masquerade_flags(const struct network_
 }
 
 /* Fills what is known of the session's outside tuple: all but the port. */
-static __always_inline void masquerade_seek(const struct session4_request *req, const struct uplink_entry *up,
+static __always_inline void masquerade_seek(const struct session_request *req, const struct uplink_entry *up,
 					    const struct network_entry *net, __u32 now, struct port_search *f)
 {
-	addr4_store(f->key.remote, addr4_load(req->key.remote));
-	addr4_store(f->key.outside, addr4_load(up->source4));
+	addr_store(f->key.remote, addr_load(req->key.remote));
+	addr_store(f->key.outside, uplink_source(up));
 	f->key.remote_port = req->key.remote_port;
 	f->key.proto = req->key.proto;
 	f->fresh.life = (struct session_life){ .seen = now, .state = req->state };
-	addr4_store(f->fresh.inside, addr4_load(req->key.inside));
+	addr_store(f->fresh.inside, addr_load(req->key.inside));
 	f->fresh.endpoint = req->endpoint;
 	f->fresh.inside_port = req->key.inside_port;
 	f->fresh.sessions = 1;
@@ -181,30 +183,30 @@ static __always_inline void masquerade_seek(const struct session4_request *req, 
 }
 
 /* Takes the shares that the session holds from then on, all of them or none. Sets f->key.outside_port. */
-static __always_inline enum reason masquerade_take(struct __sk_buff *skb, struct session4_request *req, enum session_flags flags,
+static __always_inline enum reason masquerade_take(struct __sk_buff *skb, struct session_request *req, enum session_flags flags,
 						   struct port_search *f, const struct endpoint_entry *ep, struct usage_entry *u)
 {
 	enum reason reason;
 
 	if (!(flags & SESSION_MAPPED))
 		return masquerade_port(skb, f->now) ? REASON_NONE : DROP_NO_PORT;
-	req->mapping = session4_mapping_key(&req->key, f->key.outside);
+	session_mapping_key(&req->mapping, &req->key, f->key.outside);
 	reason = masquerade_map(skb, req, flags & SESSION_OPEN, f, ep, u);
 	if (reason || (flags & SESSION_OPEN))
 		return reason;
 	f->key.remote_port = 0;
-	if (reply4_get(&f->key, &f->fresh))
+	if (reply_get(&f->key, &f->fresh))
 		return REASON_NONE;
-	if (mapping4_put(&req->mapping))
+	if (mapping_put(&req->mapping, &req->port))
 		usage_drop_mapping(u);
 	return DROP_SESSION_RACE;
 }
 
 /* What changes from one request for the session to the next. */
-static __always_inline void masquerade_update(const struct session4_request *req, const struct uplink_entry *up,
-					      struct session4_entry *s)
+static __always_inline void masquerade_update(const struct session_request *req, const struct uplink_entry *up,
+					      struct session_entry *s)
 {
-	addr4_store(s->next_hop, req->next_hop);
+	addr_store(s->next_hop, req->next_hop);
 	s->mtu = up->mtu;
 	s->tcp_mark = req->tcp_mark;
 }
@@ -212,15 +214,15 @@ static __always_inline void masquerade_update(const struct session4_request *req
 /*
  * Makes the session that this CPU's request asks for; an enum reason. Both directions exist when it returns REASON_NONE, and neither
  * when it returns anything else. An expired session of the same flow that still holds its port goes on with it. Global, as
- * session4_collect().
+ * session_collect().
  */
 __noinline int masquerade_open(struct __sk_buff *skb)
 {
-	struct session4_request *req = masquerade_request();
+	struct session_request *req = masquerade_request();
 	struct port_search *f = port_search_here();
 	struct endpoint_entry *ep;
 	struct usage_entry *u = NULL;
-	struct session4_entry *s = NULL;
+	struct session_entry *s = NULL;
 	struct network_entry *net;
 	struct uplink_entry *up;
 	enum session_flags flags;
@@ -231,7 +233,7 @@ __noinline int masquerade_open(struct __sk_buff *skb)
 		return DROP_NO_UPLINK;
 	up = uplink_lookup(req->uplink);
 	net = network_lookup(req->network);
-	if (!up || !net)
+	if (!up || !net || !uplink_source(up))
 		return DROP_NO_UPLINK;
 	masquerade_seek(req, up, net, session_now(), f);
 	ep = endpoint_lookup(req->endpoint);
@@ -247,40 +249,40 @@ __noinline int masquerade_open(struct __sk_buff *skb)
 	if (!s)
 		return DROP_SESSION_RACE;
 	if (was != SESSION_DEAD) {
-		if (s->uplink == req->uplink && s->flags == flags && addr4_load(s->outside) == addr4_load(up->source4)) {
+		if (s->uplink == req->uplink && s->flags == flags && addr_load(s->outside) == uplink_source(up)) {
 			masquerade_update(req, up, s);
-			session4_publish(&req->key, s, session_life_word(f->fresh.life), req->endpoint);
+			session_publish(&req->key, s, session_life_word(f->fresh.life), req->endpoint);
 			session_life_store(&s->life, f->fresh.life);
 			return REASON_NONE;
 		}
-		session4_release(&req->key, s);
+		session_release(&req->key, s);
 	}
 	reason = masquerade_take(skb, req, flags, f, ep, u);
 	if (reason) {
 		session_life_store(&s->life, (struct session_life){ .seen = f->now, .state = SESSION_DEAD });
 		return reason;
 	}
-	addr4_store(s->outside, addr4_load(up->source4));
+	addr_store(s->outside, uplink_source(up));
 	s->uplink = req->uplink;
 	s->outside_port = f->key.outside_port;
 	s->flags = flags;
 	s->endpoint = ep ? ep->id : USAGE_NOBODY;
 	masquerade_update(req, up, s);
 	usage_add_session(u);
-	session4_publish(&req->key, s, session_life_word(f->fresh.life), req->endpoint);
+	session_publish(&req->key, s, session_life_word(f->fresh.life), req->endpoint);
 	session_life_store(&s->life, f->fresh.life);
 	return REASON_NONE;
 }
 
 /* Makes the session of a packet from the inside behind endpoint, by route, and finds it. */
-static __always_inline enum reason masquerade_make(struct pkt *p, const struct session4_key *key, __u32 endpoint, __u32 network,
-						   struct route route, struct session4_entry **s)
+static __always_inline enum reason masquerade_make(struct pkt *p, const struct session_key *key, __u32 endpoint, __u32 network,
+						   struct route route, struct session_entry **s)
 {
-	struct session4_request *req = masquerade_request();
+	struct session_request *req = masquerade_request();
 	enum reason reason;
 
 	/* What the inside refuses does not take a session, nor keep a mapping: else the outside could have it do so (RFC 7857 section 7.1). */
-	if (p->tcp_flags & TCP_RST)
+	if (p->h->tcp_flags & TCP_RST)
 		return DROP_RESET;
 	if (!req)
 		return DROP_NO_UPLINK;
@@ -291,13 +293,13 @@ static __always_inline enum reason masquerade_make(struct pkt *p, const struct s
 	req->next_hop = route.next_hop;
 	req->state = SESSION_ESTABLISHED;
 	req->tcp_mark = 0;
-	if (p->proto == IPPROTO_TCP) {
-		req->state = tcp_begins(p->tcp_flags);
-		req->tcp_mark = tcp_first_mark(p->tcp_seq, p->tcp_ack, p->tcp_flags);
+	if (p->h->proto == IPPROTO_TCP) {
+		req->state = tcp_begins(p->h->tcp_flags);
+		req->tcp_mark = tcp_first_mark(p->h->tcp_seq, p->h->tcp_ack, p->h->tcp_flags);
 	}
 	reason = masquerade_open(p->skb);
 	if (!reason)
-		*s = bpf_map_lookup_elem(&fo_sessions4, key);
+		*s = bpf_map_lookup_elem(&fo_sessions, key);
 	return reason;
 }
 
@@ -305,10 +307,10 @@ static __always_inline enum reason masquerade_make(struct pkt *p, const struct s
  * The live session of a packet from the inside behind endpoint, or NULL. *stale: the first packet in a second, the time to look at
  * the route again.
  */
-static __always_inline struct session4_entry *masquerade_find(const struct pkt *p, const struct session4_key *key, __u32 endpoint,
-							      bool *stale)
+static __always_inline struct session_entry *masquerade_find(const struct pkt *p, const struct session_key *key, __u32 endpoint,
+							     bool *stale)
 {
-	struct session4_entry *s = bpf_map_lookup_elem(&fo_sessions4, key);
+	struct session_entry *s = bpf_map_lookup_elem(&fo_sessions, key);
 	struct session_life life;
 	__u32 now;
 
@@ -316,9 +318,9 @@ static __always_inline struct session4_entry *masquerade_find(const struct pkt *
 		return NULL;
 	now = session_now();
 	life = session_life_load(&s->life);
-	if (!session_is_live(life, key->proto, now) || !session4_touch(p, key, s, life, endpoint, now))
+	if (!session_is_live(life, key->proto, now) || !session_touch(p, key, s, life, endpoint, now))
 		return NULL;
-	*stale = (__s32)(now - life.seen) > 0 || !addr4_load(s->next_hop);
+	*stale = (__s32)(now - life.seen) > 0 || !addr_load(s->next_hop);
 	return s;
 }
 
@@ -327,20 +329,19 @@ static __always_inline struct session4_entry *masquerade_find(const struct pkt *
  * stays with its uplink as long as that has a route to the remote, and the address that the session is translated to. False: the
  * session has ended.
  */
-static __always_inline bool masquerade_refresh(const struct pkt *p, const struct session4_key *key, struct session4_entry *s,
+static __always_inline bool masquerade_refresh(const struct pkt *p, const struct session_key *key, struct session_entry *s,
 					       const struct network_entry *net, struct route route)
 {
 	struct uplink_entry *up = uplink_lookup(s->uplink);
 
 	if (route.ifindex != s->uplink)
 		route = uplink_route(p, s->uplink, BPF_FIB_LOOKUP_OUTPUT);
-	if (up && s->flags == masquerade_flags(net) && route.ifindex == s->uplink &&
-	    addr4_load(up->source4) == addr4_load(s->outside)) {
-		addr4_store(s->next_hop, route.next_hop);
+	if (up && s->flags == masquerade_flags(net) && route.ifindex == s->uplink && uplink_source(up) == addr_load(s->outside)) {
+		addr_store(s->next_hop, route.next_hop);
 		s->mtu = up->mtu;
 		return true;
 	}
-	session4_end(key, s);
+	session_end(key, s);
 	return false;
 }
 

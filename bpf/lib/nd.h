@@ -7,7 +7,6 @@
 #define FLYOVER_ND_H
 
 #include "endpoint.h"
-#include "ipv6.h"
 #include "kernel.h"
 #include "message.h"
 #include "neighbour.h"
@@ -38,6 +37,9 @@ struct nd_message {
 };
 _Static_assert(sizeof(struct nd_message) == 24, "as on the wire");
 
+/* ff02::1 */
+#define ND_ALL_NODES ((addr_t)bpf_cpu_to_be64(1) << 64 | bpf_cpu_to_be64(0xff02ULL << 48))
+
 /* An answer, whole but for the Ethernet header. */
 struct nd_answer {
 	struct ipv6hdr ip;
@@ -48,10 +50,12 @@ struct nd_answer {
 };
 _Static_assert(sizeof(struct nd_answer) == 72, "as on the wire");
 
-/* The message at offset IPV6_CHAIN, which is where a valid one is. */
+/* Where a valid message is: directly behind the base header. */
+#define ND_AT (PKT_L3 + sizeof(struct ipv6hdr))
+
 static __always_inline struct nd_message *nd_at(struct __sk_buff *skb)
 {
-	return pkt_at(skb, IPV6_CHAIN, sizeof(struct nd_message));
+	return pkt_at(skb, ND_AT, sizeof(struct nd_message));
 }
 
 static __always_inline bool nd_is(__u8 type)
@@ -96,44 +100,33 @@ static long nd_step(__attribute__((unused)) __u32 turn, struct nd_walk *w)
 }
 
 /* Is it an address that asks for one of a few addresses, which end the same (RFC 4291 section 2.7.1)? */
-static __always_inline bool nd_is_solicited_node(const __u8 *addr)
+static __always_inline bool nd_is_solicited_node(addr_t addr)
 {
-	const be32_bytes *word = (const be32_bytes *)addr;
+	__be64 last = addr >> 64;
 
-	return word[0] == bpf_htonl(0xff020000) && !word[1] && word[2] == bpf_htonl(1) && addr[12] == 0xff;
-}
-
-/* The pseudo header's part of the checksum (RFC 8200 section 8.1). */
-static __always_inline __u32 nd_pseudo(struct __sk_buff *skb, __u32 len)
-{
-	struct ipv6hdr *ip = ipv6_header(skb);
-
-	if (!ip)
-		return 0;
-	return csum_fold64((__u64)bpf_csum_diff(NULL, 0, (__be32 *)&ip->saddr, 32, 0) + bpf_htonl(len) +
-			   bpf_htonl(IPPROTO_ICMPV6));
+	return (__u64)addr == bpf_cpu_to_be64(0xff02ULL << 48) &&
+	       (last & bpf_cpu_to_be64(0xffffffffff000000ULL)) == bpf_cpu_to_be64(0x1ff000000ULL);
 }
 
 /* What makes a message of the endpoint invalid (RFC 4861 sections 7.1.1 and 7.1.2, RFC 6980): REASON_NONE, or why it is dropped. */
-static __always_inline enum reason nd_judge(struct __sk_buff *skb, const struct ipv6 *ip, const struct endpoint_entry *ep)
+static __always_inline enum reason nd_judge(const struct pkt *p, const struct endpoint_entry *ep)
 {
-	struct nd_walk w = { .skb = skb, .at = IPV6_CHAIN + sizeof(struct nd_message), .end = ip->end };
-	struct ipv6hdr *h;
+	struct nd_walk w = { .skb = p->skb, .at = ND_AT + sizeof(struct nd_message), .end = p->h->end };
 	struct nd_message *nd;
+	addr_t target;
 
-	if (ip->fragment || ip->l4 != IPV6_CHAIN || ip->hop_limit != ND_HOP_LIMIT || ip->end > IPV6_CHAIN + ND_MAX)
+	if (p->h->fragment_at || p->h->l4 != ND_AT || p->h->ttl != ND_HOP_LIMIT || p->h->end > ND_AT + ND_MAX)
 		return DROP_ND_MALFORMED;
-	pkt_pull(skb, IPV6_CHAIN + sizeof(*nd));
-	nd = nd_at(skb);
-	if (!nd || w.at > w.end || nd->code || nd->target[0] == 0xff || addr6_is_unspecified(nd->target) ||
-	    !message_is_whole(skb, IPV6_CHAIN, ip->end, nd_pseudo(skb, ip->end - IPV6_CHAIN)))
+	pkt_pull(p->skb, ND_AT + sizeof(*nd));
+	nd = nd_at(p->skb);
+	if (!nd || w.at > w.end || nd->code)
+		return DROP_ND_MALFORMED;
+	target = addr_load(nd->target);
+	if (!target || (__u8)target == 0xff || !message_is_whole(p->skb, ND_AT, p->h->end, ip_pseudo(p->skb, p->h->end - ND_AT)))
 		return DROP_ND_MALFORMED;
 	mac_copy(w.mac, ep->mac);
 	bpf_loop(ND_OPTIONS, nd_step, &w, 0);
-	h = ipv6_header(skb);
-	if (!w.done || !h)
-		return DROP_ND_MALFORMED;
-	if (addr6_is_unspecified(h->saddr.s6_addr) && (w.named || !nd_is_solicited_node(h->daddr.s6_addr)))
+	if (!w.done || (!p->h->src && (w.named || !nd_is_solicited_node(p->h->dst))))
 		return DROP_ND_MALFORMED;
 	return w.foreign ? DROP_ND_LINK_LAYER : REASON_NONE;
 }
@@ -151,16 +144,14 @@ static __always_inline enum reason nd_reply(struct __sk_buff *skb, const struct 
 	if (!eth)
 		return DROP_ND_MALFORMED;
 	a = (void *)(eth + 1);
-	probe = addr6_is_unspecified(a->ip.saddr.s6_addr);
+	probe = !addr_load(a->ip.saddr.s6_addr);
 	mac_copy(eth->h_dest, eth->h_source);
 	mac_copy(eth->h_source, owner->mac);
-	addr6_copy(a->ip.daddr.s6_addr, a->ip.saddr.s6_addr);
-	addr6_copy(a->ip.saddr.s6_addr, a->nd.target);
+	addr_store(a->ip.daddr.s6_addr, probe ? ND_ALL_NODES : addr_load(a->ip.saddr.s6_addr));
+	addr_store(a->ip.saddr.s6_addr, addr_load(a->nd.target));
 	if (probe) {
-		addr4_store(eth->h_dest, bpf_htonl(0x33330000)); /* all nodes: ff02::1, RFC 2464 section 7 */
+		*(be32_bytes *)eth->h_dest = bpf_htonl(0x33330000); /* RFC 2464 section 7 */
 		*(be16_bytes *)(eth->h_dest + 4) = bpf_htons(1);
-		addr4_store(a->ip.daddr.s6_addr, bpf_htonl(0xff020000));
-		a->ip.daddr.s6_addr[15] = 1;
 	}
 	*(be32_bytes *)&a->ip = bpf_htonl(6U << 28);
 	a->ip.payload_len = bpf_htons(sizeof(*a) - sizeof(a->ip));
@@ -178,47 +169,74 @@ static __always_inline enum reason nd_reply(struct __sk_buff *skb, const struct 
 	return ANSWER_ND;
 }
 
-static __always_inline enum reason nd_solicitation(struct __sk_buff *skb, const struct endpoint_entry *ep,
+static __always_inline enum reason nd_solicitation(const struct pkt *p, const struct endpoint_entry *ep,
 						   const struct network_entry *net)
 {
-	struct nd_message *nd = nd_at(skb);
+	struct nd_message *nd = nd_at(p->skb);
 	struct neighbour_entry *owner;
+	addr_t target;
 
 	if (!nd)
 		return DROP_ND_MALFORMED;
-	if (endpoint_has_addr6(ep, nd->target))
+	target = addr_load(nd->target);
+	if (endpoint_has(ep, target))
 		return DROP_ND_OWN;
-	owner = neighbour6_lookup(ep->network, nd->target);
+	owner = neighbour_lookup(ep->network, target);
 	if (!owner)
 		return DROP_ND_TARGET;
-	return nd_reply(skb, owner, owner->ifindex == net->bridge);
+	return nd_reply(p->skb, owner, owner->ifindex == net->bridge);
 }
 
-/*
- * Every message of neighbour discovery of an endpoint ends here, but for what it tells the host. Routes are configured: who asks for a
- * router gets no answer, and who says that it is one is not heard.
- */
-static __always_inline enum reason nd_handle(struct __sk_buff *skb, const struct ipv6 *ip, __u8 type,
-					     const struct endpoint_entry *ep, const struct network_entry *net)
+/* May a message have no source: a question by who has no address yet, or a report of multicast groups (RFC 3590)? */
+static __always_inline bool nd_may_lack_source(__u8 type)
 {
+	return type == ICMPV6_NEIGHBOUR_SOLICITATION || type == ICMPV6_ROUTER_SOLICITATION || type == ICMPV6_MGM_REPORT ||
+	       type == ICMPV6_MGM_REDUCTION || type == ICMPV6_MLD2_REPORT;
+}
+
+/* A message of neighbour discovery, whose headers this CPU has. An enum reason. A global function, to have its own stack. */
+__noinline int nd_message(struct __sk_buff *skb, __u8 type, const struct endpoint_entry *ep, const struct network_entry *net)
+{
+	struct pkt p = { skb, headers_here(NULL, HEADERS_OF_PROGRAM) };
 	struct nd_message *nd;
 	struct ethhdr *eth;
 	enum reason reason;
 
+	if (!p.h || !ep || !net)
+		return DROP_ND_MALFORMED;
 	if (type != ICMPV6_NEIGHBOUR_SOLICITATION && type != ICMPV6_NEIGHBOUR_ADVERTISEMENT)
 		return DROP_ND_ROUTER;
-	reason = nd_judge(skb, ip, ep);
+	reason = nd_judge(&p, ep);
 	if (reason)
 		return reason;
 	if (type == ICMPV6_NEIGHBOUR_SOLICITATION)
-		return nd_solicitation(skb, ep, net);
+		return nd_solicitation(&p, ep, net);
 	nd = nd_at(skb);
-	eth = pkt_at(skb, 0, sizeof(*eth));
+	eth = pkt_eth(&p);
 	if (!nd || !eth)
 		return DROP_ND_MALFORMED;
-	if (!endpoint_has_addr6(ep, nd->target))
+	if (!endpoint_has(ep, addr_load(nd->target)))
 		return DROP_ND_TARGET;
 	return mac_equal(eth->h_dest, net->gateway_mac) ? PASS_HOST : DROP_ND_ADVERTISEMENT;
+}
+
+/*
+ * Every message of neighbour discovery of an endpoint ends here, but for what it tells the host. Routes are configured: who asks for a
+ * router gets no answer, and who says that it is one is not heard. REASON_NONE: it is none. Packets that may have no source are told from
+ * those that may not here, too.
+ */
+static __always_inline enum reason resolve(struct pkt *p, const struct endpoint_entry *ep, const struct network_entry *net)
+{
+	__u8 type = 0;
+
+	if (addr_is_off_link(p->h->dst))
+		return DROP_MARTIAN;
+	if (p->h->first && p->h->proto == IPPROTO_ICMPV6 &&
+	    (p->h->l4 >= p->h->end || bpf_skb_load_bytes(p->skb, p->h->l4, &type, sizeof(type))))
+		return DROP_TRANSPORT;
+	if (!p->h->src && !nd_may_lack_source(type))
+		return DROP_SOURCE_IPV6;
+	return nd_is(type) ? nd_message(p->skb, type, ep, net) : REASON_NONE;
 }
 
 #endif

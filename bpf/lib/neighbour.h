@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* neighbour.h - whose address is this on the network? Owns the fo_neighbours4 and fo_neighbours6 maps. */
+/* neighbour.h - whose address is this on the network? Owns the fo_neighbours and fo_neighbours6 maps. */
 #ifndef FLYOVER_NEIGHBOUR_H
 #define FLYOVER_NEIGHBOUR_H
 
 #include "endpoint.h"
+#include "family.h"
 #include "kernel.h"
 #include "network.h"
 
-struct neighbour4_key {
+struct neighbour_key {
+	ADDRESS(addr);
 	__u32 network;
-	__u8 addr[4];
+	PADDING(pad, 0, 4);
 };
+_Static_assert(sizeof(struct neighbour_key) == ADDR_LEN + (FAMILY == 6 ? 8 : 4), "no hidden padding: the key is hashed as bytes");
 
 struct neighbour_entry {
 	__u8 mac[ETH_ALEN];
@@ -18,43 +21,24 @@ struct neighbour_entry {
 	__u32 ifindex; /* of the host's end of the endpoint's pair; the gateway's: of the bridge device */
 };
 
-/* The gateway's and the endpoints' addresses: what ARP is answered for. Written by control alone. */
+/*
+ * The gateway's and the endpoints' addresses, of IPv6 the link-local ones too: what ARP and neighbour discovery are answered for. Written by
+ * control alone.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, ENDPOINTS_MAX + NETWORKS_MAX);
+	__uint(max_entries, (FAMILY == 6 ? 2 : 1) * (ENDPOINTS_MAX + NETWORKS_MAX));
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct neighbour4_key);
+	__type(key, struct neighbour_key);
 	__type(value, struct neighbour_entry);
-} fo_neighbours4 SEC(".maps");
+} fo_neighbours SEC(".maps");
 
-struct neighbour6_key {
-	__u32 network;
-	__u8 addr[16];
-};
-
-/* The same for neighbour discovery; each endpoint and gateway also has its link-local address. Written by control alone. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 2 * (ENDPOINTS_MAX + NETWORKS_MAX));
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct neighbour6_key);
-	__type(value, struct neighbour_entry);
-} fo_neighbours6 SEC(".maps");
-
-static __always_inline struct neighbour_entry *neighbour4_lookup(__u32 network, __be32 addr)
+static __always_inline struct neighbour_entry *neighbour_lookup(__u32 network, addr_t addr)
 {
-	struct neighbour4_key key = { .network = network };
+	struct neighbour_key key = { .network = network };
 
-	addr4_store(key.addr, addr);
-	return bpf_map_lookup_elem(&fo_neighbours4, &key);
-}
-
-static __always_inline struct neighbour_entry *neighbour6_lookup(__u32 network, const __u8 *addr)
-{
-	struct neighbour6_key key = { .network = network };
-
-	addr6_copy(key.addr, addr);
-	return bpf_map_lookup_elem(&fo_neighbours6, &key);
+	addr_store(key.addr, addr);
+	return bpf_map_lookup_elem(&fo_neighbours, &key);
 }
 
 #endif

@@ -3,6 +3,7 @@
 #ifndef FLYOVER_NETWORK_H
 #define FLYOVER_NETWORK_H
 
+#include "family.h"
 #include "kernel.h"
 
 #define NETWORKS_MAX 1024
@@ -15,7 +16,7 @@ enum network_flags {
 };
 
 struct network_entry {
-	__u8 gateway4[4]; /* the host's address on the network */
+	__u8 gateway4[4]; /* the host's address on the network; 0.0.0.0: it has no IPv4 */
 	__u8 subnet4[4];  /* network address */
 	__u8 mask4[4];	  /* netmask */
 	__u32 bridge;	  /* ifindex of the bridge device; 0: no such network */
@@ -25,10 +26,11 @@ struct network_entry {
 	__u8 pad[2];
 	__u16 port_first; /* outside ports, host byte order, both included */
 	__u16 port_last;
-	__u8 subnet6[16]; /* IPv6 network address; ::: none */
-	__u32 prefix6;	  /* its length in bits */
+	__u8 gateway6[16]; /* the same of IPv6 */
+	__u8 subnet6[16];
+	__u8 mask6[16];
 };
-_Static_assert(sizeof(struct network_entry) == 56, "no hidden padding");
+_Static_assert(sizeof(struct network_entry) == 84, "no hidden padding");
 
 /* Index: network id, given by control. Written by control alone. An array, so that the lookup is inlined. */
 struct {
@@ -43,26 +45,38 @@ static __always_inline struct network_entry *network_lookup(__u32 id)
 	return bpf_map_lookup_elem(&fo_networks, &id);
 }
 
-static __always_inline bool network_contains(const struct network_entry *net, __be32 addr)
+static __always_inline addr_t network_gateway(const struct network_entry *net)
 {
-	return (addr & addr4_load(net->mask4)) == addr4_load(net->subnet4);
+	return addr_load(FAMILY == 6 ? net->gateway6 : net->gateway4);
 }
 
-static __always_inline bool network_contains6(const struct network_entry *net, const __u8 *addr)
+static __always_inline addr_t network_subnet(const struct network_entry *net)
 {
-	__u32 bits = net->prefix6 & 127; /* ::/0 is no subnet, nor is a /128 */
-	__u64 high = bpf_be64_to_cpu(*(const be64_bytes *)addr ^ *(const be64_bytes *)net->subnet6);
-	__u64 low = bpf_be64_to_cpu(*(const be64_bytes *)(addr + 8) ^ *(const be64_bytes *)(net->subnet6 + 8));
-
-	if (!bits)
-		return false;
-	return bits <= 64 ? !(high >> (64 - bits)) : !high && !(low >> (128 - bits));
+	return addr_load(FAMILY == 6 ? net->subnet6 : net->subnet4);
 }
 
-/* All ones behind the prefix: the address of everybody on the network (RFC 1812 section 5.3.5.2). */
-static __always_inline bool network_is_broadcast(const struct network_entry *net, __be32 addr)
+static __always_inline addr_t network_mask(const struct network_entry *net)
 {
-	return (addr | addr4_load(net->mask4)) == 0xffffffff;
+	return addr_load(FAMILY == 6 ? net->mask6 : net->mask4);
+}
+
+/* Is the address in the network's subnet? A network without one of the family has the mask 0. */
+static __always_inline bool network_contains(const struct network_entry *net, addr_t addr)
+{
+	addr_t mask = network_mask(net);
+
+	return mask && (addr & mask) == network_subnet(net);
+}
+
+/*
+ * Is it an address of the network that is no endpoint's, and that the host knows what to do with? IPv4: all ones behind the prefix, which
+ * is everybody (RFC 1812 section 5.3.5.2). IPv6: all zeros, which is the router (RFC 4291 section 2.6.1).
+ */
+static __always_inline bool network_is_shared(const struct network_entry *net, addr_t addr)
+{
+	addr_t host = addr & ~network_mask(net);
+
+	return FAMILY == 6 ? !host : host == ~network_mask(net);
 }
 
 #endif

@@ -2,12 +2,13 @@
 /*
  * port.h - which outside port does a session or a mapping get? The source port if it is free, else the next free one of a
  * full-cycle stride over the range whose start and step come from a keyed hash (RFC 6056): no clustering, and every port has its
- * turn. A session claims it by inserting into fo_replies4, a mapping by the port's bit; either is test and claim in one.
+ * turn. A session claims it by inserting into fo_replies, a mapping by the port's bit; either is test and claim in one.
  */
 #ifndef FLYOVER_PORT_H
 #define FLYOVER_PORT_H
 
 #include "exhausted.h"
+#include "family.h"
 #include "kernel.h"
 #include "session.h"
 
@@ -15,10 +16,18 @@
 #define PORT_TRIES 128
 #define PORT_ALL (1 << 17)
 
-/* What is looked for, and where the search is. */
+/* The family's part of struct bpf_sock_tuple, by whose length it is known. */
+struct port_socket {
+	__u8 src[ADDR_LEN];
+	__u8 dst[ADDR_LEN];
+	__be16 sport;
+	__be16 dport;
+} __attribute__((aligned(4)));
+
+/* What is looked for, where the search is, and what it has no room for on the stack. */
 struct port_search {
-	struct reply4_key key; /* but for the outside port, which is the result */
-	struct reply4_entry fresh;
+	struct reply_key key; /* but for the outside port, which is the result */
+	struct reply_entry fresh;
 	__u32 uplink; /* ifindex */
 	__u32 now;    /* seconds */
 	__u16 first;  /* bounds of the range, host byte order, both included */
@@ -32,8 +41,10 @@ struct port_search {
 	bool mapped; /* for a mapping, which no other inside may share the port with */
 	bool found;
 	__u8 pad[6];
+	struct session_key owner;  /* of a port */
+	struct port_socket socket; /* of the host */
+	__u32 pad_end;
 };
-_Static_assert(sizeof(struct port_search) == 88, "no hidden padding");
 
 /* The search of this CPU, apart from the stack, which has no room for it. One program runs at a time. */
 struct {
@@ -53,29 +64,26 @@ static __always_inline struct port_search *port_search_here(void)
 static __always_inline __u32 port_space(const struct port_search *f)
 {
 	if (f->mapped)
-		return exhausted_space(addr4_load(f->key.outside), 0, 0, f->key.proto);
-	return exhausted_space(addr4_load(f->key.outside), addr4_load(f->key.remote), f->key.remote_port, f->key.proto);
+		return exhausted_space(addr_load(f->key.outside), 0, 0, f->key.proto);
+	return exhausted_space(addr_load(f->key.outside), addr_load(f->key.remote), f->key.remote_port, f->key.proto);
 }
 
 /* A port of the host's own sockets, listening or connected to this remote, is never used (CVE-2021-3773). */
-static __always_inline bool port_is_host_socket(struct __sk_buff *skb, const struct reply4_key *key)
+static __always_inline bool port_is_host_socket(struct __sk_buff *skb, const struct reply_key *key)
 {
-	/* The IPv4 part of struct bpf_sock_tuple alone, for the stack's sake. */
-	struct {
-		__be32 src, dst;
-		__be16 sport, dport;
-	} tuple = {
-		.src = addr4_load(key->remote),
-		.dst = addr4_load(key->outside),
-		.sport = key->remote_port,
-		.dport = key->outside_port,
-	};
+	struct port_search *f = port_search_here();
 	struct bpf_sock *sk = NULL;
 
+	if (!f)
+		return true;
+	addr_store_words(f->socket.src, addr_load(key->remote));
+	addr_store_words(f->socket.dst, addr_load(key->outside));
+	f->socket.sport = key->remote_port;
+	f->socket.dport = key->outside_port;
 	if (key->proto == IPPROTO_TCP)
-		sk = bpf_skc_lookup_tcp(skb, (void *)&tuple, sizeof(tuple), BPF_F_CURRENT_NETNS, 0);
+		sk = bpf_skc_lookup_tcp(skb, (void *)&f->socket, sizeof(f->socket), BPF_F_CURRENT_NETNS, 0);
 	else if (key->proto == IPPROTO_UDP)
-		sk = bpf_sk_lookup_udp(skb, (void *)&tuple, sizeof(tuple), BPF_F_CURRENT_NETNS, 0);
+		sk = bpf_sk_lookup_udp(skb, (void *)&f->socket, sizeof(f->socket), BPF_F_CURRENT_NETNS, 0);
 	if (!sk)
 		return false;
 	bpf_sk_release(sk);
@@ -86,26 +94,26 @@ static __always_inline bool port_is_host_socket(struct __sk_buff *skb, const str
  * Is the port of the tuple nobody's? Ends its session if that is over: closed and expired ones are taken over in place. The copy of
  * the session's life is asked first, since most are live.
  */
-static __always_inline bool port_vacate(const struct reply4_key *key, __u32 now, __u32 hold)
+static __always_inline bool port_vacate(struct port_search *f)
 {
-	struct reply4_entry *r = bpf_map_lookup_elem(&fo_replies4, key);
-	struct session4_key owner = { .remote_port = key->remote_port, .proto = key->proto };
-	struct session4_entry *s;
+	struct reply_entry *r = bpf_map_lookup_elem(&fo_replies, &f->key);
+	struct session_entry *s;
 	struct session_life life;
 
 	if (!r)
 		return true;
-	if (!session_is_over(session_life_load(&r->life), key->proto, now, hold))
+	if (!session_is_over(session_life_load(&r->life), f->key.proto, f->now, f->hold))
 		return false;
-	addr4_store(owner.inside, addr4_load(r->inside));
-	addr4_store(owner.remote, addr4_load(key->remote));
-	owner.inside_port = r->inside_port;
-	s = bpf_map_lookup_elem(&fo_sessions4, &owner);
+	f->owner =
+		(struct session_key){ .remote_port = f->key.remote_port, .inside_port = r->inside_port, .proto = f->key.proto };
+	addr_store(f->owner.inside, addr_load(r->inside));
+	addr_store(f->owner.remote, addr_load(f->key.remote));
+	s = bpf_map_lookup_elem(&fo_sessions, &f->owner);
 	if (!s)
 		return false;
 	life = session_life_load(&s->life);
-	return life.state > SESSION_CLAIMED && session_is_over(life, key->proto, now, hold) &&
-	       s->outside_port == key->outside_port && session4_bury(&owner, s, life);
+	return life.state > SESSION_CLAIMED && session_is_over(life, f->key.proto, f->now, f->hold) &&
+	       s->outside_port == f->key.outside_port && session_bury(&f->owner, s, life);
 }
 
 struct port_turn {
@@ -134,13 +142,13 @@ static __always_inline bool port_try(struct port_turn *t)
 {
 	struct port_search *f = t->f;
 
-	if (!f->mapped && !port_vacate(&f->key, f->now, f->hold))
+	if (!f->mapped && !port_vacate(f))
 		return false;
 	if (port_is_mapped(t) || port_is_host_socket(t->skb, &f->key))
 		return false;
 	if (f->mapped)
 		return port_claim(t);
-	return !bpf_map_update_elem(&fo_replies4, &f->key, &f->fresh, BPF_NOEXIST);
+	return !bpf_map_update_elem(&fo_replies, &f->key, &f->fresh, BPF_NOEXIST);
 }
 
 /* First the source port, and then step by step the stride. What is past the range, up to a power of two, is folded into it. */
@@ -174,7 +182,7 @@ static __always_inline void port_walk(struct port_turn *turn, __u32 most)
 	mask |= mask >> 4;
 	mask |= mask >> 8;
 	f->mask = mask;
-	f->at = port_hash(addr4_load(f->fresh.inside), addr4_load(f->key.remote),
+	f->at = port_hash(addr_fold(addr_load(f->fresh.inside)), addr_fold(addr_load(f->key.remote)),
 			  (__u32)f->fresh.inside_port << 16 | f->key.remote_port, f->key.proto);
 	f->step = (f->at >> 16) | 1;
 	bpf_loop(most < mask + 2 ? most : mask + 2, port_step, turn, 0);
@@ -215,7 +223,7 @@ static __always_inline void port_pick(struct port_turn *turn)
 /* Of the space, which a mapping makes if it is missing. Not inlined, to have its own stack. */
 static __noinline struct bitmap_entry *port_bitmap(const struct port_search *f)
 {
-	__be32 outside = addr4_load(f->key.outside);
+	addr_t outside = addr_load(f->key.outside);
 
 	return f->mapped ? bitmap_make(outside, f->key.proto) : bitmap_lookup(outside, f->key.proto);
 }
@@ -223,7 +231,7 @@ static __noinline struct bitmap_entry *port_bitmap(const struct port_search *f)
 /*
  * Finds a port for this CPU's search and claims it: 1, or 0 if there is none, or none soon. -1: there was none lately, and it is not
  * looked for. With all, every one is tried: of a mapping's space each that is free, of a session's one after the other. A global function
- * for the verifier's sake, as session4_collect().
+ * for the verifier's sake, as session_collect().
  */
 __noinline int port_find(struct __sk_buff *skb, bool all)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * refuse.h - tells an endpoint that its packet finds no session: ICMP destination unreachable, communication administratively
- * prohibited (RFC 5508 REQ-8, RFC 1812 section 5.2.7.1). The packet itself is dropped; the answer is a clone of what is made of
+ * prohibited (RFC 5508 REQ-8, RFC 1812 section 5.2.7.1, RFC 4443 section 3.1). The packet itself is dropped; the answer is a clone of what is made of
  * it. An endpoint gets so many a second (RFC 1812 section 4.3.2.8).
  */
 #ifndef FLYOVER_REFUSE_H
@@ -16,19 +16,18 @@
 
 /* Answers a second, and at once. */
 #define REFUSE_RATE 10
-#define ICMP_PKT_FILTERED 13
 
 /*
  * What is quoted: the IP header, without options, and of what follows the 8 octets that are asked for, or the TCP header: a packet
  * whose checksum is left to a device is not cut before it.
  */
-#define REFUSE_QUOTE (sizeof(struct iphdr) + 8)
-#define REFUSE_QUOTE_TCP (sizeof(struct iphdr) + sizeof(struct tcphdr))
+#define REFUSE_QUOTE (IP_HEADER_LEN + 8)
+#define REFUSE_QUOTE_TCP (IP_HEADER_LEN + sizeof(struct tcphdr))
 #define REFUSE_TTL 64
 
 /* The answer up to its quotation. */
 struct refusal {
-	struct iphdr ip;
+	struct ip_header ip;
 	struct icmphdr icmp;
 };
 
@@ -42,16 +41,7 @@ static __always_inline bool refuse_is_due(__u32 endpoint)
 /* May an error be sent about the packet (RFC 1812 section 4.3.2.7)? The rest of the list has been sorted out before. */
 static __always_inline bool refuse_is_fit(const struct pkt *p)
 {
-	return p->proto != IPPROTO_ICMP || icmp_is_request(p->icmp_type);
-}
-
-static __always_inline __sum16 refuse_checksum(__be32 *from, __u32 len)
-{
-	__s64 sum = bpf_csum_diff(NULL, 0, from, len, 0);
-
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
+	return p->h->proto != PROTO_ICMP || icmp_is_request(p->h->icmp_type);
 }
 
 /* Fills the room that has been made before quote octets. */
@@ -59,26 +49,17 @@ static __always_inline bool refuse_fill(struct __sk_buff *skb, const struct netw
 {
 	struct ethhdr *eth = (void *)(long)skb->data;
 	struct refusal *r = (void *)(eth + 1);
-	struct iphdr *quoted = (void *)(r + 1);
+	__u8 *quoted = (void *)(r + 1);
+	__u32 len = sizeof(r->icmp) + quote;
 
 	if ((void *)quoted + quote > (void *)(long)skb->data_end)
 		return false;
 	mac_copy(eth->h_dest, eth->h_source);
 	mac_copy(eth->h_source, net->gateway_mac);
-	eth->h_proto = bpf_htons(ETH_P_IP);
-	r->ip = (struct iphdr){
-		.version = 4,
-		.ihl = 5,
-		.tos = 0xc0, /* internetwork control (RFC 1812 section 4.3.2.5) */
-		.tot_len = bpf_htons(sizeof(*r) + quote),
-		.ttl = REFUSE_TTL,
-		.protocol = IPPROTO_ICMP,
-		.saddr = addr4_load(net->gateway4),
-		.daddr = quoted->saddr,
-	};
-	r->icmp = (struct icmphdr){ .type = ICMP_DEST_UNREACH, .code = ICMP_PKT_FILTERED };
-	r->ip.check = refuse_checksum((void *)&r->ip, sizeof(r->ip));
-	r->icmp.checksum = refuse_checksum((void *)&r->icmp, sizeof(r->icmp) + quote);
+	eth->h_proto = bpf_htons(ETH_P_FAMILY);
+	ip_write(&r->ip, network_gateway(net), addr_load(quoted + IP_SOURCE), REFUSE_TTL, len);
+	r->icmp = (struct icmphdr){ .type = ICMP_REFUSAL_TYPE, .code = ICMP_REFUSAL_CODE };
+	r->icmp.checksum = ~csum_fold64((__u64)ip_pseudo(skb, len) + (__u32)bpf_csum_diff(NULL, 0, (__be32 *)&r->icmp, len, 0));
 	return true;
 }
 
@@ -94,9 +75,9 @@ static __always_inline void refuse_answer(struct pkt *p, const struct network_en
 {
 	struct __sk_buff *skb = p->skb;
 
-	if (p->options || skb->gso_size || !refuse_is_fit(p) || !refuse_is_due(endpoint))
+	if (p->h->options || skb->gso_size || !refuse_is_fit(p) || !refuse_is_due(endpoint))
 		return;
-	if (p->proto == IPPROTO_TCP ? refuse_make(skb, net, REFUSE_QUOTE_TCP) : refuse_make(skb, net, REFUSE_QUOTE))
+	if (p->h->proto == IPPROTO_TCP ? refuse_make(skb, net, REFUSE_QUOTE_TCP) : refuse_make(skb, net, REFUSE_QUOTE))
 		bpf_clone_redirect(skb, skb->ifindex, 0);
 }
 

@@ -28,58 +28,100 @@ static __always_inline __sum16 csum_replace32(__sum16 check, __be32 old, __be32 
 	return csum_replace16(check, old >> 16, new >> 16);
 }
 
+/* What takes the address in a one's complement sum, in 16 bits. */
+static __always_inline __u16 csum_addr(addr_t addr)
+{
+#if FAMILY == 6
+	return csum_fold64((__u64)(__be32)addr + (__be32)(addr >> 32) + (__be32)(addr >> 64) + (__be32)(addr >> 96));
+#else
+	return csum_fold64(addr);
+#endif
+}
+
 static __always_inline __u32 translate_port_offset(const struct pkt *p, enum translate_end end)
 {
-	if (p->proto == IPPROTO_ICMP)
-		return p->l4 + offsetof(struct icmphdr, id);
-	return p->l4 + (end == TRANSLATE_SOURCE ? 0 : 2); /* TCP and UDP begin with source, then destination */
+	if (p->h->proto == PROTO_ICMP)
+		return p->h->l4 + offsetof(struct icmphdr, id);
+	return p->h->l4 + (end == TRANSLATE_SOURCE ? 0 : 2); /* TCP and UDP begin with source, then destination */
+}
+
+static __always_inline __u32 translate_csum_offset(const struct pkt *p)
+{
+	if (p->h->proto == PROTO_ICMP)
+		return p->h->l4 + offsetof(struct icmphdr, checksum);
+	return p->h->l4 + (p->h->proto == IPPROTO_TCP ? offsetof(struct tcphdr, check) : offsetof(struct udphdr, check));
 }
 
 /*
- * The transport checksum. The helper knows what a program cannot see: whether the sum is complete or left to a device, in
- * which case it covers only the pseudo-header and a port must not be added to it.
+ * Does bpf_l4_csum_replace() know that IPv6 has no header checksum to make up for the address? It says so from 6.16 on; before, a device
+ * that sums whole packets is thought to have been wrong, and they are summed once more. Set by the loader.
  */
-static __always_inline void translate_l4_csum(const struct pkt *p, __be32 old, __be32 new, __be16 old_port, __be16 new_port)
-{
-	__u64 zero_is_none = p->proto == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
-	__u32 at;
+const volatile bool csum_knows_ipv6 = false;
 
-	if (p->proto == IPPROTO_ICMP) {
-		bpf_l4_csum_replace(p->skb, p->l4 + offsetof(struct icmphdr, checksum), old_port, new_port, 2);
+/*
+ * An address in the transport checksum. The helper knows what a program cannot see: whether the sum is complete or left to a device, in
+ * which case it covers only the pseudo-header. ICMP has none, ICMPv6 has.
+ */
+static __always_inline void translate_csum_addr(const struct pkt *p, addr_t old, addr_t new)
+{
+	__u64 flags = BPF_F_PSEUDO_HDR | (p->h->proto == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0);
+
+	if (FAMILY == 4 && p->h->proto == PROTO_ICMP)
 		return;
-	}
-	at = p->l4 + (p->proto == IPPROTO_TCP ? offsetof(struct tcphdr, check) : offsetof(struct udphdr, check));
-	bpf_l4_csum_replace(p->skb, at, old, new, BPF_F_PSEUDO_HDR | zero_is_none | 4);
-	if (old_port != new_port)
-		bpf_l4_csum_replace(p->skb, at, old_port, new_port, zero_is_none | 2);
+	if (FAMILY == 4)
+		bpf_l4_csum_replace(p->skb, translate_csum_offset(p), (__be32)old, (__be32) new, flags | 4);
+	else /* the sum of what is new and the complement of what is old, to be added as it is */
+		bpf_l4_csum_replace(p->skb, translate_csum_offset(p), 0, (__u32)csum_addr(new) + (__u16)~csum_addr(old),
+				    flags | (csum_knows_ipv6 ? BPF_F_IPV6 : 0));
 }
 
-/* The IP header: one address, and the TTL less hops. */
-static __always_inline enum reason translate_ip(const struct pkt *p, enum translate_end end, __be32 addr, __u8 hops)
+/* The transport checksum; a port must not be added to one that is left to a device. */
+static __always_inline void translate_l4_csum(const struct pkt *p, addr_t old, addr_t new, __be16 old_port, __be16 new_port)
 {
-	struct iphdr *ip = pkt_at(p->skb, PKT_L3, sizeof(*ip));
-	__be32 old;
+	__u64 flags = p->h->proto == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
 
-	if (!ip)
+	translate_csum_addr(p, old, new);
+	if (old_port != new_port)
+		bpf_l4_csum_replace(p->skb, translate_csum_offset(p), old_port, new_port, flags | 2);
+}
+
+/* The IP header: one address, and the TTL or hop limit less hops. */
+static __always_inline enum reason translate_ip(const struct pkt *p, enum translate_end end, addr_t addr, __u8 hops)
+{
+	__u8 *at = pkt_at(p->skb, PKT_L3, IP_HEADER_LEN);
+	__u8 *octets = at + IP_SOURCE + (end == TRANSLATE_SOURCE ? 0 : ADDR_LEN);
+	struct iphdr *ip = (void *)at;
+
+	if (!at)
 		return DROP_MALFORMED;
-	old = end == TRANSLATE_SOURCE ? ip->saddr : ip->daddr;
-	ip->check = csum_replace32(ip->check, old, addr);
+	if (FAMILY == 6) {
+		((struct ipv6hdr *)at)->hop_limit -= hops;
+		addr_store(octets, addr);
+		return REASON_NONE;
+	}
+	ip->check = csum_replace32(ip->check, (__be32)addr_load(octets), (__be32)addr);
 	if (hops) {
 		ip->check = csum_replace16(ip->check, bpf_htons((__u16)ip->ttl << 8), bpf_htons((__u16)(ip->ttl - hops) << 8));
 		ip->ttl -= hops;
 	}
-	if (end == TRANSLATE_SOURCE)
-		ip->saddr = addr;
-	else
-		ip->daddr = addr;
+	addr_store(octets, addr);
 	return REASON_NONE;
 }
 
-/* Gives the datagram that the packet is a fragment of another identification. */
-static __always_inline enum reason translate_id(const struct pkt *p, __be16 id)
+/* Gives the datagram that the packet is a fragment of another identification, of which IPv4 takes 16 bits. */
+static __always_inline enum reason translate_id(const struct pkt *p, __be32 id)
 {
-	struct iphdr *ip = pkt_at(p->skb, PKT_L3, sizeof(*ip));
+	struct iphdr *ip;
+	be32_bytes *at;
 
+	if (FAMILY == 6) {
+		at = pkt_at(p->skb, p->h->fragment_at + 4, sizeof(*at));
+		if (!at)
+			return DROP_MALFORMED;
+		*at = id;
+		return REASON_NONE;
+	}
+	ip = pkt_at(p->skb, PKT_L3, sizeof(*ip));
 	if (!ip)
 		return DROP_MALFORMED;
 	ip->check = csum_replace16(ip->check, ip->id, id);
@@ -88,17 +130,24 @@ static __always_inline enum reason translate_id(const struct pkt *p, __be16 id)
 }
 
 /* Gives one end of the packet another address and port. Pointers into the packet are invalid afterwards. */
-static __always_inline enum reason translate(const struct pkt *p, enum translate_end end, __be32 addr, __be16 port, __u8 hops)
+static __always_inline enum reason translate(const struct pkt *p, enum translate_end end, addr_t addr, __be16 port, __u8 hops)
 {
 	bool source = end == TRANSLATE_SOURCE;
-	bool query = p->proto == IPPROTO_ICMP; /* its identifier is parsed as sport, whichever way it goes */
+	bool query = p->h->proto == PROTO_ICMP; /* its identifier is parsed as sport, whichever way it goes */
 	__be16 *at;
 
-	translate_l4_csum(p, source ? p->src : p->dst, addr, source || query ? p->sport : p->dport, port);
+	translate_l4_csum(p, source ? p->h->src : p->h->dst, addr, source || query ? p->h->sport : p->h->dport, port);
 	at = pkt_at(p->skb, translate_port_offset(p, end), sizeof(*at));
 	if (!at)
 		return DROP_TRANSPORT;
 	*at = port;
+	return translate_ip(p, end, addr, hops);
+}
+
+/* Gives one end of an ICMP error another address. */
+static __always_inline enum reason translate_error(const struct pkt *p, enum translate_end end, addr_t addr, __u8 hops)
+{
+	translate_csum_addr(p, end == TRANSLATE_SOURCE ? p->h->src : p->h->dst, addr);
 	return translate_ip(p, end, addr, hops);
 }
 

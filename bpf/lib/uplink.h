@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* uplink.h - which interfaces lead outside, and what is inside? Owns the fo_uplinks, fo_subnets4 and fo_subnets6 maps. */
+/* uplink.h - which interfaces lead outside, and what is inside? Owns the fo_uplinks, fo_subnets and fo_subnets6 maps. */
 #ifndef FLYOVER_UPLINK_H
 #define FLYOVER_UPLINK_H
 
+#include "family.h"
 #include "kernel.h"
 #include "network.h"
 #include "pkt.h"
@@ -20,13 +21,14 @@ struct uplink_key {
 };
 
 struct uplink_entry {
-	__u8 source4[4];  /* the host's address there, which the outside sees */
+	__u8 source4[4];  /* the host's address there, which the outside sees; 0.0.0.0: none */
+	__u8 source6[16]; /* the same of IPv6 */
 	__u32 mtu;	  /* bytes, IP header included */
 	__u16 port_first; /* where the outside ports of all networks are, host byte order, both included */
 	__u16 port_last;
 	enum uplink_lookups lookups;
 };
-_Static_assert(sizeof(struct uplink_entry) == 16, "no hidden padding");
+_Static_assert(sizeof(struct uplink_entry) == 32, "no hidden padding");
 
 /* Written by control alone. */
 struct {
@@ -37,9 +39,9 @@ struct {
 	__type(value, struct uplink_entry);
 } fo_uplinks SEC(".maps");
 
-struct subnet4_key {
+struct subnet_key {
 	__u32 prefix_len;
-	__u8 addr[4];
+	__u8 addr[ADDR_LEN];
 };
 
 struct subnet_entry {
@@ -51,23 +53,9 @@ struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(max_entries, NETWORKS_MAX);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct subnet4_key);
+	__type(key, struct subnet_key);
 	__type(value, struct subnet_entry);
-} fo_subnets4 SEC(".maps");
-
-struct subnet6_key {
-	__u32 prefix_len;
-	__u8 addr[16];
-};
-
-/* The same of IPv6. Written by control alone. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(max_entries, NETWORKS_MAX);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct subnet6_key);
-	__type(value, struct subnet_entry);
-} fo_subnets6 SEC(".maps");
+} fo_subnets SEC(".maps");
 
 static __always_inline struct uplink_entry *uplink_lookup(__u32 ifindex)
 {
@@ -76,44 +64,46 @@ static __always_inline struct uplink_entry *uplink_lookup(__u32 ifindex)
 	return bpf_map_lookup_elem(&fo_uplinks, &key);
 }
 
-/* The masqueraded network whose subnet has the address, or NULL: the address is not inside. */
-static __always_inline struct subnet_entry *uplink_inside(__be32 addr)
+/* The host's address of the family on the uplink, which the outside sees; 0: it has none, and nothing is translated there. */
+static __always_inline addr_t uplink_source(const struct uplink_entry *up)
 {
-	struct subnet4_key key = { .prefix_len = 32 };
-
-	addr4_store(key.addr, addr);
-	return bpf_map_lookup_elem(&fo_subnets4, &key);
+	return addr_load(FAMILY == 6 ? up->source6 : up->source4);
 }
 
-static __always_inline struct subnet_entry *uplink_inside6(const __u8 *addr)
+/* The masqueraded network whose subnet has the address, or NULL: the address is not inside. */
+static __always_inline struct subnet_entry *uplink_inside(addr_t addr)
 {
-	struct subnet6_key key = { .prefix_len = 128 };
+	struct subnet_key key = { .prefix_len = 8 * ADDR_LEN };
 
-	addr6_copy(key.addr, addr);
-	return bpf_map_lookup_elem(&fo_subnets6, &key);
+	addr_store_words(key.addr, addr);
+	return bpf_map_lookup_elem(&fo_subnets, &key);
 }
 
 /* Where the host would send the packet. */
 struct route {
+	addr_t next_hop;
 	__u32 ifindex; /* 0: to nowhere, or to the host itself */
-	__be32 next_hop;
 };
 
-/* uplink_route() with what it needs of the packet, and with the result in one word: a global function, to have its own stack. */
-__noinline __u64 uplink_ask(struct __sk_buff *skb, __be32 src, __be32 dst, __u32 ifindex, __u32 flags)
+/* uplink_route() from the packet's own addresses. A global function, to have its own stack. */
+__noinline int uplink_ask(struct __sk_buff *skb, __u32 ifindex, __u32 flags, struct route *route)
 {
-	struct bpf_fib_lookup fib = {
-		.family = AF_INET,
-		.ifindex = ifindex,
-		.ipv4_src = src,
-		.ipv4_dst = dst,
-	};
-	long ret = bpf_fib_lookup(skb, &fib, sizeof(fib), flags);
+	struct bpf_fib_lookup fib = { .family = AF_FAMILY, .ifindex = ifindex };
+	__u8 *src = pkt_at(skb, PKT_L3 + IP_SOURCE, 2 * ADDR_LEN);
+	long ret;
 
-	if (fib.family != AF_INET)
+	if (!route || !src)
 		return 0;
-	if (ret == BPF_FIB_LKUP_RET_SUCCESS || ret == BPF_FIB_LKUP_RET_NO_NEIGH || ret == BPF_FIB_LKUP_RET_FRAG_NEEDED)
-		return (__u64)fib.ipv4_dst << 32 | fib.ifindex;
+	route->ifindex = 0;
+	addr_store_words((__u8 *)fib.ipv6_src, addr_load(src)); /* both families' begin there */
+	addr_store_words((__u8 *)fib.ipv6_dst, addr_load(src + ADDR_LEN));
+	ret = bpf_fib_lookup(skb, &fib, sizeof(fib), flags);
+	if (fib.family != AF_FAMILY)
+		return 0;
+	if (ret != BPF_FIB_LKUP_RET_SUCCESS && ret != BPF_FIB_LKUP_RET_NO_NEIGH && ret != BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return 0;
+	route->ifindex = fib.ifindex;
+	route->next_hop = addr_load_words((__u8 *)fib.ipv6_dst);
 	return 0;
 }
 
@@ -124,9 +114,10 @@ __noinline __u64 uplink_ask(struct __sk_buff *skb, __be32 src, __be32 dst, __u32
  */
 static __always_inline struct route uplink_route(const struct pkt *p, __u32 ifindex, __u32 flags)
 {
-	__u64 word = uplink_ask(p->skb, p->src, p->dst, ifindex, flags);
+	struct route route = {};
 
-	return (struct route){ .ifindex = (__u32)word, .next_hop = word >> 32 };
+	uplink_ask(p->skb, ifindex, flags, &route);
+	return route;
 }
 
 #endif

@@ -17,8 +17,6 @@ func TestRefusedIPv6(t *testing.T) {
 	}
 	const other = "  - name: br2\n    datapath: kernel\n    subnets: ['fd00:15:0:0:8000::/65']\n    gateway: 'fd00:15:0:0:8000::1'\n"
 	checkRefused(t, []refusal{
-		{"no eBPF so far", "networks:\n  - name: br1\n    subnets: ['fd00:15::/64']\n    gateway: 'fd00:15::10'\n",
-			"net.yaml:3:14: network br1 has an IPv6 subnet, which needs datapath: kernel so far; set it, or remove the subnet"},
 		{"prefix too long", network("['fd00::/127']", "'fd00::1'"),
 			`net.yaml:4:15: subnet "fd00::/127" of network br1: the prefix length must be /16 to /126`},
 		{"prefix too short", network("['fd00::/8']", "'fd00::1'"),

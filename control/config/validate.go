@@ -114,9 +114,6 @@ func (v *validator) ipv6(draft networkDraft, n Network, label string) {
 	if n.MTU < minMTU6 {
 		v.add(draft.mtu.at, "mtu %d of %s is less than the %d that IPv6 needs; raise it, or remove the IPv6 subnet", n.MTU, label, minMTU6)
 	}
-	if n.Datapath == EBPF {
-		v.add(draft.subnets.at, "%s has an IPv6 subnet, which needs datapath: kernel so far; set it, or remove the subnet", label)
-	}
 }
 
 func (v *validator) networkName(name located[string], label string, n Network) {

@@ -7,6 +7,7 @@ package datapath
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 
@@ -14,6 +15,7 @@ import (
 
 	"flyover/bpf"
 	"flyover/control/reconcile"
+	"flyover/control/topology"
 	"flyover/loader"
 )
 
@@ -72,6 +74,8 @@ func mustIfindexOf(name string) (uint32, error) {
 type row interface {
 	// name of the map.
 	name() string
+	// place is the map and the key: rows with equal places take each other's place.
+	place() any
 	// observe compares the map's entry, as the survey has it, with the row.
 	observe(s *reconcile.Survey) (reconcile.Status, error)
 	// there compares it now.
@@ -88,6 +92,8 @@ type entry[K, V comparable] struct {
 }
 
 func (e entry[K, V]) name() string { return e.table }
+
+func (e entry[K, V]) place() any { return entry[K, V]{table: e.table, key: e.key} }
 
 func (e entry[K, V]) with(use func(*loader.Table[K, V]) error) error {
 	t, err := loader.OpenTable[K, V](pins, e.table)
@@ -226,11 +232,47 @@ func removeRows(rows []row) error {
 	return errors.Join(errs...)
 }
 
-// neighbourRow is whose an address is: what ARP is answered with, and, for the slow path, the interface that it is behind.
-func neighbourRow(network uint32, addr [4]byte, mac [6]byte, ifindex uint32) row {
-	return entry[bpf.DatapathNeighbour4Key, bpf.DatapathNeighbourEntry]{
-		table: bpf.DatapathMapFoNeighbours4,
-		key:   bpf.DatapathNeighbour4Key{Network: network, Addr: addr},
-		value: bpf.DatapathNeighbourEntry{Mac: mac, Ifindex: ifindex},
+// neighbourRows are whose the addresses are, and with IPv6 the link-local one of the MAC: what ARP and neighbour discovery are answered
+// with, and, for the slow path, the interface that they are behind. Addresses that are not valid have none.
+func neighbourRows(network uint32, addr, addr6 netip.Addr, mac topology.MAC, ifindex uint32) []row {
+	value := bpf.DatapathNeighbourEntry{Mac: mac, Ifindex: ifindex}
+	var rows []row
+	if addr.IsValid() {
+		rows = append(rows, entry[bpf.DatapathNeighbourKey, bpf.DatapathNeighbourEntry]{
+			bpf.DatapathMapFoNeighbours4, bpf.DatapathNeighbourKey{Network: network, Addr: addr.As4()}, value,
+		})
 	}
+	if !addr6.IsValid() {
+		return rows
+	}
+	for _, a := range []netip.Addr{addr6, mac.LinkLocal()} {
+		rows = append(rows, entry[bpf.Datapath6NeighbourKey, bpf.DatapathNeighbourEntry]{
+			bpf.Datapath6MapFoNeighbours6, bpf.Datapath6NeighbourKey{Network: network, Addr: a.As16()}, value,
+		})
+	}
+	return rows
+}
+
+// as4 is how a map has an IPv4 address, 0.0.0.0 if there is none.
+func as4(a netip.Addr) [4]byte {
+	if !a.IsValid() {
+		return [4]byte{}
+	}
+	return a.As4()
+}
+
+// addrFrom4 is as4 the other way.
+func addrFrom4(a [4]byte) netip.Addr {
+	if a == [4]byte{} {
+		return netip.Addr{}
+	}
+	return netip.AddrFrom4(a)
+}
+
+// addrFrom16 is addrFrom4 for IPv6.
+func addrFrom16(a [16]byte) netip.Addr {
+	if a == [16]byte{} {
+		return netip.Addr{}
+	}
+	return netip.AddrFrom16(a)
 }

@@ -21,9 +21,10 @@ type Endpoint struct {
 	// Network is the number of its network.
 	Network uint32
 	// Device is the host's end of its pair.
-	Device  string
-	Address netip.Addr
-	MAC     topology.MAC
+	Device string
+	// Address is its IPv4 address, Address6 its IPv6 address besides the link-local one; zero: it has none of the family.
+	Address, Address6 netip.Addr
+	MAC               topology.MAC
 	// Limits of its translation and of its broadcasts, see lib/usage.h.
 	Limits Limits
 
@@ -46,15 +47,14 @@ func (e *Endpoint) ID() string { return e.Device }
 func (*Endpoint) Lingers() {}
 
 func (e *Endpoint) rows(index uint32) []row {
-	return []row{
+	return append([]row{
 		e.identityRow(index),
 		entry[bpf.DatapathFdbKey, bpf.DatapathFdbEntry]{
 			bpf.DatapathMapFoFdb,
 			bpf.DatapathFdbKey{Network: e.Network, Mac: e.MAC},
 			bpf.DatapathFdbEntry{Ifindex: index, Endpoint: e.Number},
 		},
-		neighbourRow(e.Network, e.Address.As4(), e.MAC, index),
-	}
+	}, neighbourRows(e.Network, e.Address, e.Address6, e.MAC, index)...)
 }
 
 // identityRow is who sends what comes from the interface.
@@ -63,7 +63,7 @@ func (e *Endpoint) identityRow(index uint32) entry[bpf.DatapathEndpointKey, bpf.
 		bpf.DatapathMapFoEndpoints,
 		bpf.DatapathEndpointKey{Ifindex: index},
 		bpf.DatapathEndpointEntry{
-			Id: e.Number, Network: e.Network, Addr4: e.Address.As4(), Mac: e.MAC,
+			Id: e.Number, Network: e.Network, Addr4: as4(e.Address), Addr6: e.Address6.As16(), Mac: e.MAC,
 			SessionsMax: e.Limits.Sessions, MappingsMax: e.Limits.Mappings,
 			SessionsRate: e.Limits.Rate, SessionsBurst: e.Limits.Burst,
 			BroadcastsRate: e.Limits.Broadcasts,
@@ -81,7 +81,7 @@ func (e *Endpoint) Observe(s *reconcile.Survey, _ bool) (reconcile.Observation, 
 	if err != nil {
 		return reconcile.Observation{}, err
 	}
-	e.seen = slices.Concat(all.byNumber[e.Number], all.byAddress[e.Address.As4()])
+	e.seen = slices.Concat(all.byNumber[e.Number], all.byAddress[e.Address], all.byAddress[e.Address6])
 	if index == 0 {
 		return reconcile.Observation{}, nil
 	}
@@ -91,17 +91,21 @@ func (e *Endpoint) Observe(s *reconcile.Survey, _ bool) (reconcile.Observation, 
 // identities are the interfaces in fo_endpoints by what their endpoints have.
 type identities struct {
 	byNumber  map[uint32][]uint32
-	byAddress map[[4]byte][]uint32
+	byAddress map[netip.Addr][]uint32
 }
 
 func identitiesOf(s *reconcile.Survey) (identities, error) {
 	type key struct{}
 	return reconcile.Once(s, key{}, func() (identities, error) {
 		all, err := entriesOf[bpf.DatapathEndpointKey, bpf.DatapathEndpointEntry](s, bpf.DatapathMapFoEndpoints)
-		by := identities{map[uint32][]uint32{}, map[[4]byte][]uint32{}}
+		by := identities{map[uint32][]uint32{}, map[netip.Addr][]uint32{}}
 		for k, v := range all {
 			by.byNumber[v.Id] = append(by.byNumber[v.Id], k.Ifindex)
-			by.byAddress[v.Addr4] = append(by.byAddress[v.Addr4], k.Ifindex)
+			for _, a := range []netip.Addr{addrFrom4(v.Addr4), addrFrom16(v.Addr6)} {
+				if a.IsValid() {
+					by.byAddress[a] = append(by.byAddress[a], k.Ifindex)
+				}
+			}
 		}
 		return by, err
 	})
@@ -118,18 +122,19 @@ func (e *Endpoint) Apply() error {
 	if err != nil {
 		return err
 	}
+	rows := e.rows(index)
 	stays := false
 	for _, k := range all {
-		keeps := k.Number == e.Number && k.ifindex == index && k.Address == e.Address
+		keeps := k.Number == e.Number && k.ifindex == index && len(k.without(e)) < len(k.addresses())
 		stays = stays || keeps
-		if err := k.giveWay(e, keeps); err != nil {
+		if err := k.giveWay(e, rows, keeps); err != nil {
 			return err
 		}
 	}
 	if !stays {
 		err = errors.Join(pins.ResetTraffic(e.Number), usageOf(e.Number).remove())
 	}
-	return errors.Join(err, putRows(e.rows(index)))
+	return errors.Join(err, putRows(rows))
 }
 
 // Remove implements reconcile.Resource. It goes by the endpoint's number, since the interface may be gone.
@@ -146,7 +151,7 @@ func (e *Endpoint) Remove() error {
 		if k.Number != e.Number {
 			continue
 		}
-		if err := errors.Join(k.removeRows(), k.endSessions()); err != nil {
+		if err := errors.Join(k.removeRows(nil), k.endSessions()); err != nil {
 			return err
 		}
 	}
@@ -172,7 +177,7 @@ func (e *Endpoint) known(index uint32) ([]knownEndpoint, error) {
 		}
 		if ok {
 			all = append(all, knownEndpoint{Endpoint{
-				Number: v.Id, Network: v.Network, Address: netip.AddrFrom4(v.Addr4), MAC: v.Mac,
+				Number: v.Id, Network: v.Network, Address: addrFrom4(v.Addr4), Address6: addrFrom16(v.Addr6), MAC: v.Mac,
 				Limits: Limits{v.SessionsMax, v.MappingsMax, v.SessionsRate, v.SessionsBurst, v.BroadcastsRate},
 			}, ifindex})
 		}
@@ -180,20 +185,41 @@ func (e *Endpoint) known(index uint32) ([]knownEndpoint, error) {
 	return all, nil
 }
 
-// giveWay takes out what e does not take over: rows of other keys, and the sessions unless e keeps them.
-func (k knownEndpoint) giveWay(e *Endpoint, keeps bool) error {
+// addresses are those that it has.
+func (e *Endpoint) addresses() []netip.Addr {
+	return slices.DeleteFunc([]netip.Addr{e.Address, e.Address6}, func(a netip.Addr) bool { return !a.IsValid() })
+}
+
+// without are the addresses that e does not have.
+func (k knownEndpoint) without(e *Endpoint) []netip.Addr {
+	return slices.DeleteFunc(k.addresses(), func(a netip.Addr) bool { return a == e.Address || a == e.Address6 })
+}
+
+// giveWay takes out what e, which is to have these rows, does not take over: rows of other keys, and sessions, unless e keeps them, of
+// addresses that it keeps.
+func (k knownEndpoint) giveWay(e *Endpoint, rows []row, keeps bool) error {
 	var errs []error
-	if k.Number == e.Number && !(keeps && k.Network == e.Network && k.MAC == e.MAC) {
-		errs = append(errs, k.removeRows())
+	if k.Number == e.Number {
+		errs = append(errs, k.removeRows(rows))
 	}
-	if !keeps && (k.Number == e.Number || k.Address == e.Address) {
+	lost := k.without(e)
+	if keeps {
+		for _, a := range lost {
+			_, err := pins.EndSessions(a)
+			errs = append(errs, err)
+		}
+	} else if k.Number == e.Number || len(lost) < len(k.addresses()) {
 		errs = append(errs, k.endSessions())
 	}
 	return errors.Join(errs...)
 }
 
-func (k knownEndpoint) removeRows() error {
+// removeRows removes its rows, but for those in whose place others are about to be.
+func (k knownEndpoint) removeRows(others []row) error {
 	for _, r := range k.rows(k.ifindex) {
+		if slices.ContainsFunc(others, func(other row) bool { return other.place() == r.place() }) {
+			continue
+		}
 		// An endpoint that took over the MAC or the address has rows of the same keys by now.
 		status, err := r.there()
 		if err == nil && status == reconcile.Same {
@@ -206,7 +232,7 @@ func (k knownEndpoint) removeRows() error {
 	return nil
 }
 
-// endSessions ends the sessions of the endpoint's address, if it has any, and forgets its usage. An endpoint that has lost its
+// endSessions ends the sessions of the endpoint's addresses, if it has any, and forgets its usage. An endpoint that has lost its
 // address to another has none by then, and leaves the other's alone.
 func (k knownEndpoint) endSessions() error {
 	usage := usageOf(k.Number)
@@ -219,7 +245,10 @@ func (k knownEndpoint) endSessions() error {
 	}
 	have, _, err := t.Get(k.Number)
 	if err == nil && (have.Sessions > 0 || have.Mappings > 0) {
-		_, err = pins.EndSessions(k.Address)
+		for _, a := range k.addresses() {
+			_, ended := pins.EndSessions(a)
+			err = errors.Join(err, ended)
+		}
 	}
 	return errors.Join(err, t.Close(), usage.remove())
 }

@@ -12,8 +12,8 @@ import (
 // Uplink is what the maps say of one interface that leads outside.
 type Uplink struct {
 	Device string
-	// Address that the outside sees.
-	Address netip.Addr
+	// Address and Address6 are what the outside sees; zero: it has none of the family, and nothing of that is translated there.
+	Address, Address6 netip.Addr
 	// MTU in bytes.
 	MTU int
 	// PortFirst and PortLast bound the outside ports of all networks, both included.
@@ -49,7 +49,7 @@ func (u *Uplink) rows() ([]row, error) {
 		bpf.DatapathMapFoUplinks,
 		bpf.DatapathUplinkKey{Ifindex: index},
 		bpf.DatapathUplinkEntry{
-			Source4: u.Address.As4(), Mtu: uint32(u.MTU), PortFirst: u.PortFirst, PortLast: u.PortLast, Lookups: lookups,
+			Source4: as4(u.Address), Source6: u.Address6.As16(), Mtu: uint32(u.MTU), PortFirst: u.PortFirst, PortLast: u.PortLast, Lookups: lookups,
 		},
 	}}, nil
 }

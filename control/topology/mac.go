@@ -2,7 +2,10 @@
 
 package topology
 
-import "net"
+import (
+	"net"
+	"net/netip"
+)
 
 // MAC is an Ethernet address in the order of the wire. Zero: unset. A net.HardwareAddr of six bytes converts with MAC(hw).
 type MAC [6]byte
@@ -20,6 +23,11 @@ func (m MAC) Hardware() net.HardwareAddr {
 
 // String returns "02:00:00:00:00:01", or nothing when the address is unset.
 func (m MAC) String() string { return m.Hardware().String() }
+
+// LinkLocal is the IPv6 address of its interface that the MAC makes (RFC 4291 appendix A).
+func (m MAC) LinkLocal() netip.Addr {
+	return netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 8: m[0] ^ 2, 9: m[1], 10: m[2], 11: 0xff, 12: 0xfe, 13: m[3], 14: m[4], 15: m[5]})
+}
 
 // MarshalText writes the address as String does.
 func (m MAC) MarshalText() ([]byte, error) { return []byte(m.String()), nil }

@@ -17,7 +17,7 @@ import (
 )
 
 // seenOffset is where life.seen is in the entries of all maps that have it.
-const seenOffset = unsafe.Offsetof(bpf.DatapathSession4Entry{}.Life) + unsafe.Offsetof(bpf.DatapathSession4Entry{}.Life.Seen)
+const seenOffset = unsafe.Offsetof(bpf.DatapathSessionEntry{}.Life) + unsafe.Offsetof(bpf.DatapathSessionEntry{}.Life.Seen)
 
 // batch is more than any bucket of a hash table ever holds.
 const batch = 4096

@@ -18,7 +18,7 @@ import (
 )
 
 // seenOffset is where life.seen is in the entries of all maps that have it.
-const seenOffset = unsafe.Offsetof(bpf.DatapathSession4Entry{}.Life) + unsafe.Offsetof(bpf.DatapathSession4Entry{}.Life.Seen)
+const seenOffset = unsafe.Offsetof(bpf.DatapathSessionEntry{}.Life) + unsafe.Offsetof(bpf.DatapathSessionEntry{}.Life.Seen)
 
 // age makes everything that has timers look as if its last packet was d longer ago: the true timers are tested without waiting.
 func (h *host) age(d time.Duration) {

@@ -18,7 +18,6 @@ const dualStack = `networks:
   - name: br1
     subnets: [192.168.15.0/24, fd00:15::/64]
     gateway: [192.168.15.10, fd00:15::10]
-    datapath: kernel
     endpoints:
       - {namespace: ns1, addresses: [192.168.15.1, fd00:15::1]}
       - {namespace: ns2, addresses: [192.168.15.2, fd00:15::2]}
@@ -28,7 +27,6 @@ const ipv6Only = `networks:
   - name: br1
     subnets: [fd00:15::/64]
     gateway: fd00:15::10
-    datapath: kernel
     endpoints:
       - {namespace: ns1, addresses: [fd00:15::1]}
       - {namespace: ns2, addresses: [fd00:15::2]}
@@ -42,9 +40,12 @@ var (
 	outsideSix = place{outside, netip.MustParseAddr(lab.OutsideAddress6)}
 )
 
-// overIPv6 runs test in a fresh lab with a network of IPv6 beside IPv4, and with one of IPv6 alone.
+// overIPv6 runs test in a fresh lab with a network of IPv6 beside IPv4, and with one of IPv6 alone, with either datapath.
 func overIPv6(t *testing.T, test func(*testing.T)) {
-	for name, config := range map[string]string{"dual stack": dualStack, "IPv6": ipv6Only} {
+	for name, config := range map[string]string{
+		"dual stack": dualStack, "IPv6": ipv6Only,
+		"kernel, dual stack": kernelDatapath(dualStack), "kernel, IPv6": kernelDatapath(ipv6Only),
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			labtest.Alone(t, func(t *testing.T) {
@@ -125,7 +126,7 @@ func TestIPv6ForwardsNothingElse(t *testing.T) {
 // IPv6 is added to a network and taken away again under IPv4's traffic.
 func TestIPv6ComesAndGoes(t *testing.T) {
 	labtest.Alone(t, func(t *testing.T) {
-		ipv4 := configFile(t, kernelDatapath(tutorial))
+		ipv4 := configFile(t, tutorial)
 		flyover(t, "up", "-f", ipv4)
 		const look = "nft list ruleset; ip -n ns1 -6 route show default; ip -6 addr show scope global; grep . /proc/sys/net/ipv6/conf/eth0/*forwarding"
 		before := sh(t, look)

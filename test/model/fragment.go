@@ -142,7 +142,7 @@ func (m *Model) laterOut(p *packet) Outcome {
 	if out, yes := m.turn(p, key, d); !yes {
 		return out
 	}
-	if p.hasOptions() || p.ttl <= 1 || p.size() > m.MTU {
+	if p.hasOptions() || p.ttl <= 1 || p.size() > m.MTU || !d.NextHop.IsValid() {
 		return stays(p, m.byStack(p, "PASS_FRAGMENT"))
 	}
 	e := p.edit()

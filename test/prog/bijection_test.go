@@ -13,14 +13,14 @@ import (
 )
 
 type (
-	sessionKey   = bpf.DatapathSession4Key
-	sessionEntry = bpf.DatapathSession4Entry
-	replyKey     = bpf.DatapathReply4Key
-	replyEntry   = bpf.DatapathReply4Entry
-	mappingKey   = bpf.DatapathMapping4Key
-	mappingEntry = bpf.DatapathMapping4Entry
-	portKey      = bpf.DatapathPort4Key
-	portEntry    = bpf.DatapathPort4Entry
+	sessionKey   = bpf.DatapathSessionKey
+	sessionEntry = bpf.DatapathSessionEntry
+	replyKey     = bpf.DatapathReplyKey
+	replyEntry   = bpf.DatapathReplyEntry
+	mappingKey   = bpf.DatapathMappingKey
+	mappingEntry = bpf.DatapathMappingEntry
+	portKey      = bpf.DatapathPortKey
+	portEntry    = bpf.DatapathPortEntry
 )
 
 // timeouts are the datapath's defaults by protocol, for those states that last; see session_timeout().
@@ -181,7 +181,7 @@ func isClaimed(b *bpf.DatapathBitmapEntry, port uint16) bool {
 func (d *datapath) claims(t testing.TB) map[portKey]bool {
 	t.Helper()
 	all := map[portKey]bool{}
-	for key, b := range entries[bpf.DatapathBitmapKey, bpf.DatapathBitmapEntry](t, d.FoBitmaps) {
+	for key, b := range entries[bpf.DatapathBitmapKey, bpf.DatapathBitmapEntry](t, d.FoBitmaps4) {
 		for port := range 1 << 16 {
 			if isClaimed(&b, uint16(port)) {
 				all[portKey{Outside: key.Outside, Proto: key.Proto, OutsidePort: be16(uint16(port))}] = true
@@ -221,7 +221,7 @@ func (d *datapath) checkTokens(t testing.TB) {
 	tokens := map[sessionKey]int{}
 	for {
 		var key sessionKey
-		if err := d.FoExpiry.LookupAndDelete(nil, &key); err != nil {
+		if err := d.FoExpiry4.LookupAndDelete(nil, &key); err != nil {
 			if !errors.Is(err, ebpf.ErrKeyNotExist) {
 				t.Fatalf("take token: %v", err)
 			}
@@ -266,11 +266,11 @@ func (d *datapath) session(t testing.TB, key sessionKey) sessionEntry {
 func (d *datapath) forgetPressed(t testing.TB) {
 	t.Helper()
 	var e bpf.DatapathPressedEntry
-	if err := d.FoPressed.Lookup(uint32(0), &e); err != nil {
+	if err := d.FoPressed4.Lookup(uint32(0), &e); err != nil {
 		t.Fatal(err)
 	}
 	e.Vain = [2]uint32{}
-	put(t, d.FoPressed, uint32(0), e)
+	put(t, d.FoPressed4, uint32(0), e)
 }
 
 // forgetExhausted lets the next search look at all ports again, as if time had passed.

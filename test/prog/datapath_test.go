@@ -4,6 +4,7 @@ package prog
 
 import (
 	"encoding/binary"
+	"errors"
 	"math/bits"
 	"net"
 	"net/netip"
@@ -85,6 +86,7 @@ type limits struct{ sessions, mappings, rate, burst, broadcasts uint32 }
 type datapath struct {
 	*host
 	bpf.DatapathObjects
+	six     bpf.Datapath6Objects
 	ports   [2]uint16
 	mapping mapping
 	limits  limits
@@ -105,7 +107,7 @@ func load(t testing.TB, opts options) *datapath {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{bpf.DatapathMapFoSessions4, bpf.DatapathMapFoReplies4, bpf.DatapathMapFoExpiry} {
+	for _, name := range []string{bpf.DatapathMapFoSessions4, bpf.DatapathMapFoReplies4, bpf.DatapathMapFoExpiry4} {
 		spec.Maps[name].MaxEntries = opts.Sessions
 	}
 	for _, name := range []string{bpf.DatapathMapFoMappings4, bpf.DatapathMapFoPorts4} {
@@ -115,6 +117,7 @@ func load(t testing.TB, opts options) *datapath {
 		t.Fatalf("load: %+v", err)
 	}
 	t.Cleanup(func() { d.Close() })
+	d.loadTwins(t, opts)
 	d.fillTranslation(t)
 	d.fillNetworks(t)
 	for id := range d.endpoints[1:] {
@@ -123,18 +126,53 @@ func load(t testing.TB, opts options) *datapath {
 	return d
 }
 
+// loadTwins loads the programs for IPv6, which share what is not one family's alone.
+func (d *datapath) loadTwins(t testing.TB, opts options) {
+	t.Helper()
+	spec, err := bpf.LoadDatapath6()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{bpf.Datapath6MapFoSessions6, bpf.Datapath6MapFoReplies6, bpf.Datapath6MapFoExpiry6} {
+		spec.Maps[name].MaxEntries = opts.Sessions
+	}
+	shared := map[string]*ebpf.Map{
+		bpf.DatapathMapFoDatagramIds: d.FoDatagramIds,
+		bpf.DatapathMapFoEndpoints:   d.FoEndpoints,
+		bpf.DatapathMapFoExhausted:   d.FoExhausted,
+		bpf.DatapathMapFoFdb:         d.FoFdb,
+		bpf.DatapathMapFoNetworks:    d.FoNetworks,
+		bpf.DatapathMapFoReasons:     d.FoReasons,
+		bpf.DatapathMapFoTraffic:     d.FoTraffic,
+		bpf.DatapathMapFoUplinks:     d.FoUplinks,
+		bpf.DatapathMapFoUsage:       d.FoUsage,
+	}
+	if len(shared) != len(bpf.SharedMaps()) {
+		t.Fatalf("%d maps are shared, want %v", len(shared), bpf.SharedMaps())
+	}
+	if err := spec.LoadAndAssign(&d.six, &ebpf.CollectionOptions{Programs: opts.Programs, MapReplacements: shared}); err != nil {
+		t.Fatalf("load: %+v", err)
+	}
+	put(t, d.FoTwins, bpf.DatapathHookHOOK_FROM_ENDPOINT, d.six.FromEndpoint)
+	put(t, d.FoTwins, bpf.DatapathHookHOOK_FROM_UPLINK, d.six.FromUplink)
+	put(t, d.FoTwins, bpf.DatapathHookHOOK_TO_UPLINK, d.six.ToUplink)
+}
+
+// Close releases the programs and maps of both families.
+func (d *datapath) Close() error { return errors.Join(d.DatapathObjects.Close(), d.six.Close()) }
+
 func (d *datapath) fillNetworks(t testing.TB) {
 	t.Helper()
 	put(t, d.FoNetworks, uint32(routed), bpf.DatapathNetworkEntry{
 		Gateway4: routedGateway.As4(), Subnet4: routedSubnet.Addr().As4(), Mask4: maskOf(routedSubnet),
 		Bridge: d.bridge, Mtu: mtu, GatewayMac: gatewayMAC,
-		Subnet6: routedSubnet6.Addr().As16(), Prefix6: uint32(routedSubnet6.Bits()),
+		Subnet6: routedSubnet6.Addr().As16(), Mask6: mask6Of(routedSubnet6),
 	})
-	put(t, d.FoNeighbours4, bpf.DatapathNeighbour4Key{Network: masqueraded, Addr: gatewayAddr.As4()},
+	put(t, d.FoNeighbours4, bpf.DatapathNeighbourKey{Network: masqueraded, Addr: gatewayAddr.As4()},
 		bpf.DatapathNeighbourEntry{Mac: gatewayMAC})
-	put(t, d.FoSubnets4, bpf.DatapathSubnet4Key{PrefixLen: uint32(subnet.Bits()), Addr: subnet.Addr().As4()},
+	put(t, d.FoSubnets4, bpf.DatapathSubnetKey{PrefixLen: uint32(subnet.Bits()), Addr: subnet.Addr().As4()},
 		bpf.DatapathSubnetEntry{Network: masqueraded})
-	put(t, d.FoSubnets6, bpf.DatapathSubnet6Key{PrefixLen: uint32(subnet6.Bits()), Addr: subnet6.Addr().As16()},
+	put(t, d.six.FoSubnets6, bpf.Datapath6SubnetKey{PrefixLen: uint32(subnet6.Bits()), Addr: subnet6.Addr().As16()},
 		bpf.DatapathSubnetEntry{Network: masqueraded})
 	d.fillNeighbour6(t, masqueraded, gateway6, gatewayMAC, d.bridge)
 }
@@ -143,7 +181,7 @@ func (d *datapath) fillNetworks(t testing.TB) {
 func (d *datapath) fillNeighbour6(t testing.TB, network uint32, addr netip.Addr, mac packet.MAC, ifindex uint32) {
 	t.Helper()
 	for _, a := range []netip.Addr{addr, packet.LinkLocal(mac)} {
-		put(t, d.FoNeighbours6, bpf.DatapathNeighbour6Key{Network: network, Addr: a.As16()},
+		put(t, d.six.FoNeighbours6, bpf.Datapath6NeighbourKey{Network: network, Addr: a.As16()},
 			bpf.DatapathNeighbourEntry{Mac: mac, Ifindex: ifindex})
 	}
 }
@@ -159,7 +197,7 @@ func (d *datapath) fillEndpoint(t testing.TB, id uint32) {
 		})
 	put(t, d.FoFdb, bpf.DatapathFdbKey{Network: e.network, Mac: e.mac},
 		bpf.DatapathFdbEntry{Ifindex: e.ifindex, Endpoint: id})
-	put(t, d.FoNeighbours4, bpf.DatapathNeighbour4Key{Network: e.network, Addr: e.addr.As4()},
+	put(t, d.FoNeighbours4, bpf.DatapathNeighbourKey{Network: e.network, Addr: e.addr.As4()},
 		bpf.DatapathNeighbourEntry{Mac: e.mac, Ifindex: e.ifindex})
 	d.fillNeighbour6(t, e.network, e.addr6, e.mac, e.ifindex)
 }
@@ -171,7 +209,7 @@ func (d *datapath) fillTranslation(t testing.TB) {
 		Gateway4: gatewayAddr.As4(), Subnet4: subnet.Addr().As4(), Mask4: maskOf(subnet),
 		Bridge: d.bridge, Mtu: mtu, Flags: d.mapping.network(), GatewayMac: gatewayMAC,
 		PortFirst: d.ports[0], PortLast: d.ports[1],
-		Subnet6: subnet6.Addr().As16(), Prefix6: uint32(subnet6.Bits()),
+		Gateway6: gateway6.As16(), Subnet6: subnet6.Addr().As16(), Mask6: mask6Of(subnet6),
 	})
 	d.fillUplink(t, d.uplink, outsideAddr)
 }
@@ -179,7 +217,7 @@ func (d *datapath) fillTranslation(t testing.TB) {
 func (d *datapath) fillUplink(t testing.TB, ifindex uint32, source netip.Addr) {
 	t.Helper()
 	put(t, d.FoUplinks, bpf.DatapathUplinkKey{Ifindex: ifindex}, bpf.DatapathUplinkEntry{
-		Source4: source.As4(), Mtu: mtu, PortFirst: d.ports[0], PortLast: d.ports[1], Lookups: d.mapping.uplink(),
+		Source4: source.As4(), Source6: outsideAddr6.As16(), Mtu: mtu, PortFirst: d.ports[0], PortLast: d.ports[1], Lookups: d.mapping.uplink(),
 	})
 }
 
@@ -219,3 +257,5 @@ func (d *datapath) arrived(remote netip.AddrPort, port uint16) packet.Ends {
 
 // remote is a remote of most tests at the port.
 func remote(port uint16) netip.AddrPort { return netip.AddrPortFrom(remoteAddr, port) }
+
+func mask6Of(p netip.Prefix) [16]byte { return [16]byte(net.CIDRMask(p.Bits(), 128)) }

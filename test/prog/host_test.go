@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"flyover/test/lab"
 	"flyover/test/packet"
@@ -52,6 +53,8 @@ var (
 	outsideAddr    = netip.MustParseAddr(lab.UplinkAddress)
 	nextHop        = netip.MustParseAddr(lab.OutsideAddress)
 	remoteAddr     = netip.MustParseAddr("198.51.100.7")
+	outsideAddr6   = netip.MustParseAddr(lab.UplinkAddress6)
+	nextHop6       = netip.MustParseAddr(lab.OutsideAddress6)
 	remoteAddr6    = netip.MustParseAddr("2001:db8:7::7")
 	elsewhereAddr  = netip.MustParseAddr("198.18.0.9")
 	elsewhere      = netip.MustParsePrefix("198.18.0.1/15")
@@ -90,8 +93,13 @@ func makeHost() (*host, error) {
 	if h.bridge, err = addLink(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br1"}}, gatewayAddr.String()+"/24"); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile("/proc/sys/net/ipv4/conf/br1/forwarding", []byte("1"), 0); err != nil {
+	if err := bridge6(); err != nil {
 		return nil, err
+	}
+	for _, family := range []string{"ipv4", "ipv6"} { // without it, no route is found for what comes by the bridge
+		if err := os.WriteFile("/proc/sys/net/"+family+"/conf/br1/forwarding", []byte("1"), 0); err != nil {
+			return nil, err
+		}
 	}
 	other := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "other0"}, PeerName: "other0p"}
 	if _, err := addLink(other, elsewhere.String()); err != nil {
@@ -102,6 +110,23 @@ func makeHost() (*host, error) {
 		return nil, fmt.Errorf("add route %v: %w", unroutable, err)
 	}
 	return h, h.findUplink()
+}
+
+// bridge6 gives the bridge its IPv6 address, to be used at once.
+func bridge6() error {
+	link, err := netlink.LinkByName("br1")
+	if err != nil {
+		return fmt.Errorf("find br1: %w", err)
+	}
+	addr, err := netlink.ParseAddr(gateway6.String() + "/64")
+	if err != nil {
+		return err
+	}
+	addr.Flags = unix.IFA_F_NODAD
+	if err := netlink.AddrAdd(link, addr); err != nil {
+		return fmt.Errorf("add address to br1: %w", err)
+	}
+	return nil
 }
 
 func (h *host) findUplink() error {

@@ -176,7 +176,7 @@ func TestErrorInPadding(t *testing.T) {
 func TestErrorInToHost(t *testing.T) {
 	overMappings(t, func(t *testing.T, m mapping) {
 		d := load(t, options{Mapping: m})
-		put(t, d.FoNeighbours4, bpf.DatapathNeighbour4Key{Network: masqueraded, Addr: gatewayAddr.As4()},
+		put(t, d.FoNeighbours4, bpf.DatapathNeighbourKey{Network: masqueraded, Addr: gatewayAddr.As4()},
 			bpf.DatapathNeighbourEntry{Mac: gatewayMAC, Ifindex: d.bridge})
 		p := d.routedByStack(layers.IPProtocolUDP, 21000)
 		p.SetSource(netip.AddrPortFrom(gatewayAddr, 21000))

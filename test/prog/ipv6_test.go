@@ -177,12 +177,12 @@ func TestIPv6Host(t *testing.T) {
 		{"the gateway", 1, gateway6, bpf.DatapathReasonPASS_HOST},
 		{"the gateway's link-local address", 1, packet.LinkLocal(gatewayMAC), bpf.DatapathReasonPASS_HOST},
 		{"another endpoint", 1, d.endpoints[2].addr6, bpf.DatapathReasonPASS_HOST},
-		{"a group", 1, netip.MustParseAddr("ff02::1"), bpf.DatapathReasonPASS_HOST},
+		{"a group", 1, netip.MustParseAddr("ff02::1"), bpf.DatapathReasonDROP_MARTIAN},
 		{"nobody", 1, nobody6, bpf.DatapathReasonDROP_UNASSIGNED},
 		{"nobody's link-local address", 1, netip.MustParseAddr("fe80::1"), bpf.DatapathReasonDROP_UNASSIGNED},
-		{"the outside", 1, remoteAddr6, bpf.DatapathReasonDROP_PROTOCOL},
+		{"another of the host's addresses", 1, outsideAddr6, bpf.DatapathReasonPASS_HOST},
 		{"the outside, untranslated", 3, remoteAddr6, bpf.DatapathReasonPASS_ROUTED},
-		{"an endpoint of another network", 3, d.endpoints[1].addr6, bpf.DatapathReasonPASS_ROUTE},
+		{"an endpoint of another network", 3, d.endpoints[1].addr6, bpf.DatapathReasonPASS_ROUTED},
 		{"nobody in another network", 3, nobody6, bpf.DatapathReasonDROP_UNASSIGNED},
 		{"nobody on its own network", 3, netip.MustParseAddr("2001:db8:2:ffff::9"), bpf.DatapathReasonDROP_UNASSIGNED},
 		{"next to its own network", 3, netip.MustParseAddr("2001:db8:3::9"), bpf.DatapathReasonPASS_ROUTED},
@@ -210,8 +210,12 @@ func TestIPv6Subnet(t *testing.T) {
 		inside, outside := far.As16(), far.As16()
 		inside[15] ^= 1
 		outside[(bits-1)/8] ^= 0x80 >> ((bits - 1) % 8)
+		of := bpf.DatapathReasonDROP_UNASSIGNED
+		if netip.AddrFrom16(inside) == prefix.Addr() { // the router's, RFC 4291 section 2.6.1
+			of = bpf.DatapathReasonPASS_HOST
+		}
 		for to, want := range map[netip.Addr]bpf.DatapathReason{
-			netip.AddrFrom16(inside):  bpf.DatapathReasonDROP_UNASSIGNED,
+			netip.AddrFrom16(inside):  of,
 			netip.AddrFrom16(outside): bpf.DatapathReasonPASS_ROUTED,
 		} {
 			p := packet.New(layers.IPProtocolUDP, packet.Ends{
@@ -231,7 +235,7 @@ func (d *datapath) put6(t *testing.T, network uint32, prefix netip.Prefix) {
 	if err := d.FoNetworks.Lookup(network, &n); err != nil {
 		t.Fatal(err)
 	}
-	n.Subnet6, n.Prefix6 = prefix.Addr().As16(), uint32(prefix.Bits())
+	n.Subnet6, n.Mask6 = prefix.Addr().As16(), mask6Of(prefix)
 	put(t, d.FoNetworks, network, n)
 }
 
@@ -239,7 +243,6 @@ func (d *datapath) put6(t *testing.T, network uint32, prefix netip.Prefix) {
 func TestIPv6Uplink(t *testing.T) {
 	d := load(t, options{})
 	in, out := d.endpoints[1].addr6, remoteAddr6
-	host := netip.MustParseAddr("2001:db8:ffff::2")
 	frame := func(from, to netip.Addr) []byte {
 		return packet.New(layers.IPProtocolUDP, packet.Ends{
 			SourceMAC: packet.MAC{0x02, 0xee, 0, 0, 0, 1}, DestinationMAC: d.uplinkMAC,
@@ -250,13 +253,12 @@ func TestIPv6Uplink(t *testing.T) {
 		in   injection
 		want bpf.DatapathReason
 	}{
-		"to the host":           {d.fromUplink(frame(out, host)), bpf.DatapathReasonPASS_NO_SESSION},
+		"to the host":           {d.fromUplink(frame(out, outsideAddr6)), bpf.DatapathReasonPASS_NO_SESSION},
 		"to an endpoint":        {d.fromUplink(frame(out, in)), bpf.DatapathReasonDROP_UNSOLICITED},
 		"to nobody inside":      {d.fromUplink(frame(out, nobody6)), bpf.DatapathReasonDROP_UNSOLICITED},
 		"to the routed network": {d.fromUplink(frame(out, d.endpoints[3].addr6)), bpf.DatapathReasonPASS_NO_SESSION},
-		"as an endpoint":        {d.fromUplink(frame(in, host)), bpf.DatapathReasonDROP_SOURCE_IPV6},
-		"of the host":           {d.toUplink(0, frame(host, out)), bpf.DatapathReasonPASS_OWN},
-		"of an endpoint":        {d.toUplink(1, frame(in, out)), bpf.DatapathReasonDROP_PROTOCOL},
+		"as an endpoint":        {d.fromUplink(frame(in, outsideAddr6)), bpf.DatapathReasonDROP_SOURCE_IPV6},
+		"of the host":           {d.toUplink(0, frame(outsideAddr6, out)), bpf.DatapathReasonPASS_OWN},
 		"of a routed endpoint":  {d.toUplink(3, frame(d.endpoints[3].addr6, out)), bpf.DatapathReasonPASS_OWN},
 	} {
 		t.Run(name, func(t *testing.T) { d.expect(t, row.in, expectation{reason: row.want}) })

@@ -178,7 +178,7 @@ func TestExhaustedAtOnce(t *testing.T) {
 	d.fillRange(t, layers.IPProtocolUDP)
 	frame := packet.New(layers.IPProtocolUDP, d.sent(1, 9, remote(443)), nil).Bytes()
 	oldest := func() (key sessionKey) {
-		if err := d.FoExpiry.Lookup(nil, &key); err != nil {
+		if err := d.FoExpiry4.Lookup(nil, &key); err != nil {
 			t.Fatal(err)
 		}
 		return key

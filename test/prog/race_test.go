@@ -279,11 +279,40 @@ func (d *datapath) end(t testing.TB, inside netip.Addr) int {
 	if inside.IsValid() {
 		request.Inside = inside.As4()
 	}
-	ended, err := d.EndSessions.Run(&ebpf.RunOptions{Context: request})
+	ended, err := d.loadEnd(t).Run(&ebpf.RunOptions{Context: request})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return int(ended)
+}
+
+// loadEnd loads end_sessions as the loader does, with scratch maps of its own: here, too, the other programs may interrupt it.
+func (d *datapath) loadEnd(t testing.TB) *ebpf.Program {
+	t.Helper()
+	spec, err := bpf.LoadDatapath()
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps := map[string]*ebpf.Map{
+		bpf.DatapathMapFoBitmaps4:  d.FoBitmaps4,
+		bpf.DatapathMapFoExhausted: d.FoExhausted,
+		bpf.DatapathMapFoMappings4: d.FoMappings4,
+		bpf.DatapathMapFoPorts4:    d.FoPorts4,
+		bpf.DatapathMapFoReplies4:  d.FoReplies4,
+		bpf.DatapathMapFoSessions4: d.FoSessions4,
+		bpf.DatapathMapFoUsage:     d.FoUsage,
+	}
+	var load struct {
+		EndSessions *ebpf.Program `ebpf:"end_sessions"`
+	}
+	for name, m := range maps {
+		spec.Maps[name].MaxEntries = m.MaxEntries()
+	}
+	if err := spec.LoadAndAssign(&load, &ebpf.CollectionOptions{MapReplacements: maps}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { load.EndSessions.Close() })
+	return load.EndSessions
 }
 
 // live counts the sessions that a packet may use.

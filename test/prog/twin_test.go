@@ -73,9 +73,9 @@ func newTwin(t testing.TB, opts options, sockets map[uint16]bool) *twin {
 		w.fillEndpoint(t, uint32(id+1))
 	}
 	// What control says of the host itself and of exempt destinations, and other tests do without.
-	put(t, w.FoNeighbours4, bpf.DatapathNeighbour4Key{Network: masqueraded, Addr: gatewayAddr.As4()},
+	put(t, w.FoNeighbours4, bpf.DatapathNeighbourKey{Network: masqueraded, Addr: gatewayAddr.As4()},
 		bpf.DatapathNeighbourEntry{Mac: gatewayMAC, Ifindex: w.bridge})
-	put(t, w.FoExempt4, bpf.DatapathExempt4Key{PrefixLen: 32 + uint32(exemptPrefix.Bits()), Network: masqueraded,
+	put(t, w.FoExempt4, bpf.DatapathExemptKey{PrefixLen: 32 + uint32(exemptPrefix.Bits()), Network: masqueraded,
 		Addr: exemptPrefix.Addr().As4()}, bpf.DatapathExemptEntry{Network: masqueraded})
 	var network bpf.DatapathNetworkEntry
 	if err := w.FoNetworks.Lookup(uint32(masqueraded), &network); err != nil {

@@ -7,19 +7,19 @@ import (
 	"flyover/test/model"
 )
 
-func (w *twin) datagramKeyOf(k model.DatagramKey) bpf.DatapathDatagram4Key {
-	key := bpf.DatapathDatagram4Key{Src: k.Src.As4(), Dst: k.Dst.As4(), Id: be16(k.ID), Proto: k.Proto}
+func (w *twin) datagramKeyOf(k model.DatagramKey) bpf.DatapathDatagramKey {
+	key := bpf.DatapathDatagramKey{Src: k.Src.As4(), Dst: k.Dst.As4(), Id: uint32(be16(k.ID)), Proto: k.Proto}
 	if k.Outside {
 		key.Uplink = w.uplink
 	}
 	return key
 }
 
-func (w *twin) datagramOf(d *model.Datagram) *bpf.DatapathDatagram4Entry {
+func (w *twin) datagramOf(d *model.Datagram) *bpf.DatapathDatagramEntry {
 	if d == nil {
 		return nil
 	}
-	e := bpf.DatapathDatagram4Entry{Seen: d.Seen, State: bpf.DatapathDatagramState(d.Fate), Next: uint32(d.Next)}
+	e := bpf.DatapathDatagramEntry{Seen: d.Seen, State: bpf.DatapathDatagramState(d.Fate), Next: uint32(d.Next)}
 	if d.Held {
 		e.Held = 1
 	}
@@ -31,7 +31,7 @@ func (w *twin) datagramOf(d *model.Datagram) *bpf.DatapathDatagram4Entry {
 		e.Ifindex = w.ifindexOf(d.Owner)
 		return &e
 	}
-	e.Ifindex, e.Mtu, e.Id = w.uplink, mtu, be16(d.ID)
+	e.Ifindex, e.Mtu, e.Id = w.uplink, mtu, uint32(be16(d.ID))
 	if d.NextHop.IsValid() {
 		e.NextHop = d.NextHop.As4()
 	}
@@ -40,16 +40,16 @@ func (w *twin) datagramOf(d *model.Datagram) *bpf.DatapathDatagram4Entry {
 
 // Identification is for the model to know what the programs have drawn.
 func (w *twin) Identification(k model.DatagramKey) uint16 {
-	d := lookup[bpf.DatapathDatagram4Key, bpf.DatapathDatagram4Entry](w, w.FoDatagrams4, w.datagramKeyOf(k))
+	d := lookup[bpf.DatapathDatagramKey, bpf.DatapathDatagramEntry](w, w.FoDatagrams4, w.datagramKeyOf(k))
 	if d == nil {
 		return 0
 	}
-	return be16(d.Id)
+	return be16(uint16(d.Id))
 }
 
 // forgetDatagrams empties both tables of datagrams, and lets go of the fragments that are held.
 func (w *twin) forgetDatagrams() {
-	for key := range entries[bpf.DatapathDatagram4Key, bpf.DatapathDatagram4Entry](w.t, w.FoDatagrams4) {
+	for key := range entries[bpf.DatapathDatagramKey, bpf.DatapathDatagramEntry](w.t, w.FoDatagrams4) {
 		if err := w.FoDatagrams4.Delete(key); err != nil {
 			w.t.Fatal(err)
 		}

@@ -55,7 +55,7 @@ func (w *twin) Exhausted(s model.Space) bool {
 
 // Collections is counted by the programs.
 func (w *twin) Collections() uint32 {
-	return lookup[uint32, bpf.DatapathPressedEntry](w, w.FoPressed, 0).Made
+	return lookup[uint32, bpf.DatapathPressedEntry](w, w.FoPressed4, 0).Made
 }
 
 // changeAll changes every entry of a hash, in a few system calls.

@@ -100,7 +100,7 @@ func (w *twin) openPorts() map[model.PortKey]*model.PortOwner {
 
 // claimed says whether the port's bit is set.
 func (w *twin) claimed(k portKey) bool {
-	b := lookup[bpf.DatapathBitmapKey, bpf.DatapathBitmapEntry](w, w.FoBitmaps, bpf.DatapathBitmapKey{Outside: k.Outside, Proto: k.Proto})
+	b := lookup[bpf.DatapathBitmapKey, bpf.DatapathBitmapEntry](w, w.FoBitmaps4, bpf.DatapathBitmapKey{Outside: k.Outside, Proto: k.Proto})
 	return b != nil && isClaimed(b, be16(k.OutsidePort))
 }
 
@@ -186,7 +186,7 @@ func (w *twin) compareTouched() []string {
 		}
 	}
 	for _, k := range touched.Datagrams {
-		got := lookup[bpf.DatapathDatagram4Key, bpf.DatapathDatagram4Entry](w, w.FoDatagrams4, w.datagramKeyOf(k))
+		got := lookup[bpf.DatapathDatagramKey, bpf.DatapathDatagramEntry](w, w.FoDatagrams4, w.datagramKeyOf(k))
 		all = append(all, unequal("datagram", k, w.datagramOf(w.model.Datagrams[k]), got)...)
 	}
 	for _, owner := range touched.Owners {
@@ -232,14 +232,14 @@ func (w *twin) compareTokens() []string {
 	wrong, first := 0, ""
 	for i, k := range w.model.Tokens {
 		var key sessionKey
-		if err := w.FoExpiry.LookupAndDelete(nil, &key); err != nil {
+		if err := w.FoExpiry4.LookupAndDelete(nil, &key); err != nil {
 			return []string{fmt.Sprintf("token %d: %v, the model's is %v", i, err, k)}
 		}
 		if key != sessionKeyOf(k) {
 			wrong++
 			first = fmt.Sprintf("token %d is of %+v, the model's of %v", i, key, k)
 		}
-		put(w.t, w.FoExpiry, nil, key)
+		put(w.t, w.FoExpiry4, nil, key)
 	}
 	if wrong == 0 {
 		return nil

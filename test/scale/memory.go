@@ -43,7 +43,7 @@ func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }
 
 // translation are the maps that hold something for each session.
 var translation = []string{
-	bpf.DatapathMapFoSessions4, bpf.DatapathMapFoReplies4, bpf.DatapathMapFoExpiry, bpf.DatapathMapFoMappings4, bpf.DatapathMapFoPorts4,
+	bpf.DatapathMapFoSessions4, bpf.DatapathMapFoReplies4, bpf.DatapathMapFoExpiry4, bpf.DatapathMapFoMappings4, bpf.DatapathMapFoPorts4,
 }
 
 // mapsMemory is what the kernel says that the maps take, as bpftool's bytes_memlock and fdinfo's memlock have it.

@@ -10,14 +10,14 @@ import (
 )
 
 type (
-	sessionKey   = bpf.DatapathSession4Key
-	sessionEntry = bpf.DatapathSession4Entry
-	replyKey     = bpf.DatapathReply4Key
-	replyEntry   = bpf.DatapathReply4Entry
-	mappingKey   = bpf.DatapathMapping4Key
-	mappingEntry = bpf.DatapathMapping4Entry
-	portKey      = bpf.DatapathPort4Key
-	portEntry    = bpf.DatapathPort4Entry
+	sessionKey   = bpf.DatapathSessionKey
+	sessionEntry = bpf.DatapathSessionEntry
+	replyKey     = bpf.DatapathReplyKey
+	replyEntry   = bpf.DatapathReplyEntry
+	mappingKey   = bpf.DatapathMappingKey
+	mappingEntry = bpf.DatapathMappingEntry
+	portKey      = bpf.DatapathPortKey
+	portEntry    = bpf.DatapathPortEntry
 )
 
 // share is who holds an index entry or a mapping, by the sessions.
@@ -58,7 +58,7 @@ func readTables() (*tables, error) {
 	}); err != nil {
 		return nil, err
 	}
-	err := scan(bpf.DatapathMapFoBitmaps, t.strikePorts)
+	err := scan(bpf.DatapathMapFoBitmaps4, t.strikePorts)
 	t.wrong += len(t.replies) + len(t.mappings) + len(t.ports)
 	return t, err
 }
