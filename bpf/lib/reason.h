@@ -23,8 +23,8 @@ enum reason {
 	PASS_HOST,	 /* for the host itself: its gateway address or another of its addresses */
 	PASS_BROADCAST,	 /* broadcast or multicast frame: the bridge floods it */
 	PASS_ETHERTYPE,	 /* none of IPv4, IPv6 and ARP */
-	PASS_FRAGMENT,	 /* IPv4 fragment that is routed */
-	PASS_OPTIONS,	 /* IPv4 options on a routed packet */
+	PASS_FRAGMENT,	 /* fragment that is routed */
+	PASS_OPTIONS,	 /* IPv4 options, or IPv6 hop-by-hop options, on a routed packet */
 	PASS_PROTOCOL,	 /* IP protocol without ports, routed */
 	PASS_TTL,	 /* TTL runs out here: the stack answers */
 	PASS_MTU,	 /* larger than the uplink takes: the stack fragments or answers */
@@ -78,7 +78,7 @@ enum reason {
 	DROP_LIMIT_FLOOD,      /* the endpoint broadcasts faster than its limit */
 	DROP_RESET,	       /* TCP RST from inside that belongs to no session */
 	DROP_FRAGMENT, /* fragment whose datagram is refused, whose first one did not come, or that there is no room for */
-	DROP_PROTOCOL, /* IP protocol from inside that cannot be translated; IPv6 of a masqueraded network */
+	DROP_PROTOCOL, /* IP protocol from inside that cannot be translated */
 	DROP_ICMP,     /* ICMP message from inside that belongs to no session */
 
 	REASON_COUNT, /* how many there are; no reason itself */
