@@ -32,26 +32,35 @@ check_licences() {
 		"$(without_line 'SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause' "${dual[@]}")"
 }
 
-# Every header compiles as the only one included: no hidden order of includes.
+# Every header compiles as the only one included, for either address family or for the one that is its own: no hidden order of includes.
 check_headers() {
-	local header
+	local header families family
 	for header in bpf/lib/*.h; do
 		[ -e "$header" ] || continue
-		echo "#include \"$header\"" | "$CLANG" -x c - -target bpf -mcpu=v3 -O2 -g -fsyntax-only -Wall -Wextra -Werror \
-			-Wno-sign-compare -I. "-I/usr/include/$(uname -m)-linux-gnu" ||
-			complain "header does not compile alone" "$header"
+		case "${header##*/}" in
+		arp.h | ip4.h) families=4 ;;
+		nd.h | ip6.h) families=6 ;;
+		*) families="4 6" ;;
+		esac
+		for family in $families; do
+			echo "#include \"$header\"" | "$CLANG" -x c - -target bpf -mcpu=v3 -O2 -g -fsyntax-only -Wall -Wextra -Werror \
+				-Wno-sign-compare -Wno-unused-function "-DFAMILY=$family" -I. "-I/usr/include/$(uname -m)-linux-gnu" ||
+				complain "header does not compile alone for IPv$family" "$header"
+		done
 	done
 }
 
 # Variants of the datapath are chosen by constants that the verifier prunes, so that all of them are always compiled: the only
-# conditional of the preprocessor is a header's include guard.
+# conditional of the preprocessor is a header's include guard, or asks which address family it is compiled for.
 check_conditionals() {
 	mapfile -t sources < <(test/sources.sh c; test/sources.sh header)
 	[ ${#sources[@]} -gt 0 ] || return 0
 	complain "conditional compilation" "$(awk '
 		FNR == 1 { seen = 0 }
 		/^[ \t]*#[ \t]*(if|ifdef|ifndef|elif|else)([^a-z]|$)/ {
-			if (FILENAME ~ /\.h$/ && !seen && $0 ~ /^#ifndef [A-Z_]*_H_*$/) { seen = 1; next }
+			if (FILENAME ~ /\.h$/ && !seen && $0 ~ /^#ifndef [A-Z0-9_]*_H_*$/) { seen = 1; next }
+			if ($0 ~ /^#if FAMILY == [46]$/) { family = 1; next }
+			if ($0 == "#else" && family) { family = 0; next }
 			print FILENAME ":" FNR ": " $0
 		}' "${sources[@]}")"
 }

@@ -54,7 +54,6 @@ var (
 	nextHop        = netip.MustParseAddr(lab.OutsideAddress)
 	remoteAddr     = netip.MustParseAddr("198.51.100.7")
 	outsideAddr6   = netip.MustParseAddr(lab.UplinkAddress6)
-	nextHop6       = netip.MustParseAddr(lab.OutsideAddress6)
 	remoteAddr6    = netip.MustParseAddr("2001:db8:7::7")
 	elsewhereAddr  = netip.MustParseAddr("198.18.0.9")
 	elsewhere      = netip.MustParsePrefix("198.18.0.1/15")
