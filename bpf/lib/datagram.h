@@ -17,6 +17,12 @@
 #include "translate.h"
 #include "uplink.h"
 
+/* Of the datagram, in this fragment: IPv6's extension headers behind the fragment header are among them. */
+static __always_inline __u32 datagram_octets(const struct pkt *p)
+{
+	return p->h->end - (FAMILY == 6 ? p->h->fragment_at + 8 : p->h->l4);
+}
+
 /*
  * Notes what becomes of the datagram from outside whose first fragment this is. 0: the packet is lost. What has to do with fragments
  * is in global functions that parse the packet anew, to have stacks of their own.
@@ -31,7 +37,7 @@ __noinline int datagram_note_in(struct __sk_buff *skb, __u32 uplink, enum datagr
 	if (!w || !inside || pkt_parse(&p) || p.h->ethertype != bpf_htons(ETH_P_FAMILY))
 		return 0;
 	datagram_key_fill(&w->key, &p, uplink);
-	w->fate = (struct datagram_entry){ .state = state, .ifindex = ifindex, .next = p.h->end - p.h->l4 };
+	w->fate = (struct datagram_entry){ .state = state, .ifindex = ifindex, .next = datagram_octets(&p) };
 	addr_store(w->fate.addr, *inside);
 	return fragment_begin(skb);
 }
@@ -52,7 +58,7 @@ __noinline int datagram_note_out(struct __sk_buff *skb, const struct session_ent
 		return -1;
 	datagram_key_fill(&w->key, &p, 0);
 	w->fate = (struct datagram_entry){ .state = reason >= REASON_DROP_FIRST ? DATAGRAM_REFUSED : DATAGRAM_HOST,
-					   .next = p.h->end - p.h->l4 };
+					   .next = datagram_octets(&p) };
 	was = by_stack ? datagram_lookup(&w->key) : NULL;
 	if (was && was->state == DATAGRAM_TRANSLATED && was->next > w->fate.next)
 		return was->id;
@@ -94,7 +100,7 @@ static __always_inline bool datagram_overwrites(const struct pkt *p)
 
 static __always_inline __u32 datagram_end_of(const struct pkt *p)
 {
-	return (p->h->offset + p->h->end - p->h->l4) | (p->h->last ? FRAGMENT_LAST : 0);
+	return (p->h->offset + datagram_octets(p)) | (p->h->last ? FRAGMENT_LAST : 0);
 }
 
 /* A fragment from inside, of the network of the bridge, that is not the first of its datagram. An enum reason. */

@@ -75,7 +75,9 @@ static __always_inline enum reason pkt_parse_icmp(struct pkt *p)
 /* The transport header of a packet that is whole. Protocols without ports: PASS_PROTOCOL. */
 static __always_inline enum reason pkt_parse_l4(struct pkt *p)
 {
-	if (p->h->options) /* PKT_HEADERS did not reach over them */
+	if (p->h->l4 > PKT_OFFSET_MASK - sizeof(struct tcphdr)) /* never of IPv4 */
+		return DROP_EXTENSIONS;
+	if (p->h->l4 != PKT_L3 + IP_HEADER_LEN) /* PKT_HEADERS did not reach so far */
 		pkt_pull(p->skb, p->h->l4 + sizeof(struct tcphdr));
 	switch (p->h->proto) {
 	case IPPROTO_TCP:
