@@ -28,22 +28,22 @@ list() {
 		mark of SYN ACK          | tcp.h        | s/to == SESSION_ESTABLISHED \? t->seq \+ 1/to == SESSION_ESTABLISHED ? t->seq/
 		SYN does not open again  | tcp.h        | s/return state >= SESSION_FIN_OUT && !\(flags & TCP_ACK\)/return state > SESSION_CLOSED && !(flags & TCP_ACK)/
 		FIN alone closes         | tcp.h        | s/if \(state == SESSION_FIN_OUT\)\n\t\t\treturn SESSION_LAST_OUT/if (state == SESSION_ESTABLISHED)\n\t\t\treturn SESSION_LAST_OUT/
-		RST refreshes            | session.h    | s/endpoint && !\(p->tcp_flags & TCP_RST\)/endpoint/
+		RST refreshes            | session.h    | s/endpoint && !\(p->h->tcp_flags & TCP_RST\)/endpoint/
 		replies refresh          | session.h    | s/\(refreshes \|\| becomes\.state != was\.state\)/true/
-		shares are kept          | session.h    | s/if \(life\.state != SESSION_DEAD\)\n\t\tsession4_release/if (0)\n\t\tsession4_release/
+		shares are kept          | session.h    | s/if \(life\.state != SESSION_DEAD\)\n\t\tsession_release/if (0)\n\t\tsession_release/
 		usage is kept            | session.h    | s/\tusage_drop_session\(usage_lookup\(s->endpoint\)\);\n//
-		no token goes back       | session.h    | s/\t\tbpf_map_push_elem\(&fo_expiry4, &key, 0\);\n//
+		no token goes back       | session.h    | s/\t\tbpf_map_push_elem\(&fo_expiry, &w->token, 0\);\n//
 		no life published        | session.h    | s/\tsession_life_share\(&r->life.*?;\n//
 		closed shuts others out  | life.h       | s/if \(sessions > 1 &&/if (sessions > 1000 \&\&/
 		remote port ignored      | session.h    | s/s->flags & SESSION_MAPPED \? 0 : key->remote_port/0/
-		mapping shared by all    | reply.h      | s/return r && reply4_belongs\(.*?\) && share_get/return r && share_get/s
-		swapped ports            | reply.h      | s/icmp \? p->sport : p->dport/icmp ? p->dport : p->sport/
-		host socket's port       | port.h       | s/\|\| port_is_host_socket\(skb, &f->key\)//
+		mapping shared by all    | reply.h      | s/return r && reply_belongs\(.*?\) && share_get/return r && share_get/s
+		swapped ports            | reply.h      | s/icmp \? p->h->sport : p->h->dport/icmp ? p->h->dport : p->h->sport/
+		host socket's port       | port.h       | s/port_is_mapped\(t\) \|\| port_is_host_socket\(t->skb, &f->key\)/port_is_mapped(t)/
 		first port only          | port.h       | s/bpf_htons\(wanted\)/bpf_htons(f->first)/
 		one port too few         | port.h       | s/span = f->last - f->first \+ 1, wanted/span = f->last - f->first, wanted/
 		stride of even steps     | port.h       | s/\(f->at >> 16\) \| 1/(f->at >> 16) \& ~1/
 		bit stays set            | bitmap.h     | s/__sync_fetch_and_and\(bitmap_word\(b, port \/ 64\), ~\(1ULL/__sync_fetch_and_or(bitmap_word(b, port \/ 64), (1ULL/
-		bit is not set           | bitmap.h     | s/__sync_fetch_and_or\(bitmap_word\(b, port \/ 64\), 1ULL/__sync_fetch_and_or(bitmap_word(b, port \/ 64), 0ULL/
+		bit is not set           | bitmap.h     | s/bit = 1ULL << \(port % 64\);/bit = 0;/
 		wrong bit                | bitmap.h     | s/BITMAP_DE_BRUIJN\) >> 58/BITMAP_DE_BRUIJN) >> 59/
 		port beyond the range    | port.h       | s/if \(port < f->first \|\| port > f->last\)/if (0)/
 		over is not vacated      | port.h       | s/if \(!session_is_over\(session_life_load\(&r->life\)/if (1 || !session_is_over(session_life_load(&r->life)/
@@ -51,27 +51,45 @@ list() {
 		no limit of rate         | usage.h      | s/if \(level < 1000\)/if (level < 0)/
 		no limit of mappings     | masquerade.h | s/READ_ONCE\(u->mappings\) >= ep->mappings_max/0/g
 		mapping not counted      | masquerade.h | s/\tusage_add_mapping\(u\);\n//
-		stale next hop           | masquerade.h | s/\taddr4_store\(s->next_hop, req->next_hop\);\n//
+		stale next hop           | masquerade.h | s/\taddr_store\(s->next_hop, req->next_hop\);\n//
 		TTL not decremented      | translate.h  | s/ip->ttl -= hops;/;/
 		TTL checksum             | translate.h  | s/bpf_htons\(\(__u16\)\(ip->ttl - hops\) << 8\)/bpf_htons((__u16)ip->ttl << 8)/
-		address checksum         | translate.h  | s/\tip->check = csum_replace32\(ip->check, old, addr\);\n//
+		address checksum         | translate.h  | s/\tip->check = csum_replace32\(ip->check, \(__be32\)addr_load\(octets\), \(__be32\)addr\);\n//
 		port checksum            | translate.h  | s/if \(old_port != new_port\)/if (0)/
 		pseudo header            | translate.h  | s/BPF_F_PSEUDO_HDR \| //
-		UDP sum of zero          | translate.h  | s/p->proto == IPPROTO_UDP \? BPF_F_MARK_MANGLED_0 : 0/0/
+		UDP sum of zero          | translate.h  | s/p->h->proto == IPPROTO_UDP \? BPF_F_MARK_MANGLED_0 : 0/0/g
 		identification checksum  | translate.h  | s/\tip->check = csum_replace16\(ip->check, ip->id, id\);\n//
 		quote not translated     | icmp.h       | s/\t\*old = port;\n//
 		quote's checksum         | icmp.h       | s/csum_replace16\(icmp->checksum, \*old, port\)/icmp->checksum/
-		wrong ICMP sum passes    | icmp.h       | s/!icmp_is_whole\(skb, l4, end\) \|\| //
-		source guard             | endpoint.h   | s/p->src != addr4_load\(ep->addr4\)/0/
-		source MAC guard         | endpoint.h   | s/!mac_equal\(p->source, ep->mac\)/0/
+		wrong ICMP sum passes    | icmp.h       | s/ \|\| !message_is_whole\(skb, l4, end, ip_pseudo\(skb, end - l4\)\)//
+		source guard             | endpoint.h   | s/if \(!endpoint_has\(ep, p->h->src\) &&/if (0 \&\&/
+		source MAC guard         | endpoint.h   | s/!mac_equal\(eth->h_source, ep->mac\)/0/
 		overlap passes           | fragment.h   | s/d->state = DATAGRAM_REFUSED;\n\t\treturn DROP_FRAGMENT;/return REASON_NONE;/
 		same identification      | fragment.h   | s/turn \* 40503 \+ port_secret/port_secret/
 		fragments not held       | fragment.h   | s/return turn\.done \? REASON_NONE : DROP_FRAGMENT/return DROP_FRAGMENT/
-		header checksum          | pkt.h        | s/== 0xffff \? REASON_NONE\s*: DROP_CHECKSUM/== 0xffff ? REASON_NONE : REASON_NONE/
-		martians                 | pkt.h        | s/first == 0 \|\| first == 127 \|\| first >= 224/first == 0/
+		header checksum          | ip4.h        | s/== 0xffff \? REASON_NONE\s*: DROP_CHECKSUM/== 0xffff ? REASON_NONE : REASON_NONE/
+		martians                 | ip4.h        | s/first == 0 \|\| first == 127 \|\| first >= 224/first == 0/
 		strangers come in        | forward.h    | s/owner->mapped && tcp_begins/tcp_begins/
 		SYN is answered          | forward.h    | s/return DROP_UNSOLICITED;\n\treturn deliver_unasked/return PASS_NO_SESSION;\n\treturn deliver_unasked/
-		any endpoint's reply     | deliver.h    | s/addr4_load\(\(\*ep\)->addr4\) != inside/0/
+		any endpoint's reply     | deliver.h    | s/endpoint_addr\(\*ep\) != inside/0/
+		mapped port is taken     | port.h       | s/port_is_mapped\(t\) \|\| //
+		reserved multicast       | endpoint.h   | s/mac\[5\] <= 0x0f/mac[5] < 0x0f/
+		LLC passes               | endpoint.h   | s/bpf_ntohs\(p->h->ethertype\) < ETH_P_802_3_MIN/0/
+		DHCP servers             | endpoint.h   | s/return endpoint_is_dhcp_server\(p\) \? DROP_DHCP_SERVER : REASON_NONE/return REASON_NONE/
+		oversize passes          | segment.h    | s/p->skb->len - PKT_L3 > net->mtu/0/
+		back out of its source   | segment.h    | s/ \|\| to->ifindex == p->skb->ifindex//
+		scans pass               | forward.h    | s/\treturn DROP_UNASSIGNED;/\treturn reason;/
+		ND of any hop limit      | nd.h         | s/p->h->ttl != ND_HOP_LIMIT/0/
+		ND of any MAC            | nd.h         | s/return w\.foreign \? DROP_ND_LINK_LAYER : REASON_NONE/return REASON_NONE/
+		ND of any checksum       | nd.h         | s/ \|\| !message_is_whole\(p->skb, ND_AT, p->h->end, ip_pseudo\(p->skb, p->h->end - ND_AT\)\)//
+		DAD is answered to one   | nd.h         | s/probe \? ND_ALL_NODES : addr_load/addr_load/
+		every owner is a router  | nd.h         | s/owner->ifindex == net->bridge/true/
+		no source at all         | nd.h         | s/\t\treturn DROP_SOURCE_IPV6;/\t\treturn REASON_NONE;/
+		one header too many      | ip6.h        | s/bpf_loop\(IP6_EXTENSIONS \+ 1/bpf_loop(IP6_EXTENSIONS + 2/
+		route header of type 0   | ip6.h        | s/w->reason = DROP_SOURCE_ROUTE;/w->reason = REASON_NONE;/
+		ports far behind         | pkt.h        | s/p->h->l4 > PKT_OFFSET_MASK - sizeof\(struct tcphdr\)/0/
+		address sum of IPv6      | translate.h  | s/\(__u32\)csum_addr\(new\) \+ \(__u16\)~csum_addr\(old\)/0/
+		hop limit                | translate.h  | s/\)->hop_limit -= hops;/);/
 	END
 }
 
