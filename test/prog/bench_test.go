@@ -3,6 +3,7 @@
 package prog
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -183,4 +184,28 @@ func theUplink() (uint32, error) {
 		return 0, err
 	}
 	return h.uplink, nil
+}
+
+// BenchmarkIPv6 is the same for the other family; single runs, which have a clock in them.
+func BenchmarkIPv6(b *testing.B) {
+	d := loadLoopback(b, options{Mapping: independent})
+	own := d.endpoints[1]
+	unicast := d.neighbourly6(layers.IPProtocolTCP, nil).Bytes()
+	b.Run("unicast/warm", func(b *testing.B) { warm(b, d.FromEndpoint, unicast, actions[bpf.Forward]) })
+	b.Run("unicast/single", func(b *testing.B) {
+		single(b, d.FromEndpoint, func(int) []byte { return unicast }, actions[bpf.Forward])
+	})
+	ask := packet.Solicitation(own.mac, own.addr6, gateway6).Bytes()
+	b.Run("neighbour answer/single", func(b *testing.B) {
+		single(b, d.FromEndpoint, func(int) []byte { return ask }, actions[bpf.Answer])
+	})
+	remote := netip.AddrPortFrom(remoteAddr6, 443)
+	out := packet.New(layers.IPProtocolUDP, d.sent6(1, 21000, remote), nil).Bytes()
+	b.Run("out/single", func(b *testing.B) {
+		single(b, d.FromEndpoint, func(int) []byte { return out }, actions[bpf.Forward])
+	})
+	in := packet.New(layers.IPProtocolUDP, d.arrived6(remote, 21000), nil).Bytes()
+	b.Run("in/single", func(b *testing.B) {
+		single(b, d.FromUplink, func(int) []byte { return in }, actions[bpf.Forward])
+	})
 }
