@@ -39,7 +39,7 @@ func TestTrafficMapDump(t *testing.T) {
 			t.Errorf("%d maps in %s, want %d at least; error %v", len(files), mapsDir, len(want), err)
 		}
 		for _, file := range files {
-			if file.Name() == "fo_expiry4" {
+			if strings.HasPrefix(file.Name(), "fo_expiry") {
 				continue // a queue: nobody can look into one without taking from it
 			}
 			wanted, known := want[file.Name()]
@@ -99,6 +99,7 @@ func checkFormatted(t *testing.T, name string) {
 var octets = map[string]int{
 	"mac": len(net.HardwareAddr{5: 0}), "gateway_mac": 6,
 	"addr": 4, "addr4": 4, "gateway4": 4, "subnet4": 4, "mask4": 4, "source4": 4,
+	"addr6": 16, "gateway6": 16, "subnet6": 16, "mask6": 16, "source6": 16,
 	"inside": 4, "outside": 4, "remote": 4, "next_hop": 4,
 }
 
