@@ -69,7 +69,7 @@ list() {
 		fragments not held       | fragment.h   | s/return turn\.done \? REASON_NONE : DROP_FRAGMENT/return DROP_FRAGMENT/
 		header checksum          | ip4.h        | s/== 0xffff \? REASON_NONE\s*: DROP_CHECKSUM/== 0xffff ? REASON_NONE : REASON_NONE/
 		martians                 | ip4.h        | s/first == 0 \|\| first == 127 \|\| first >= 224/first == 0/
-		strangers come in        | forward.h    | s/owner->mapped && tcp_begins/tcp_begins/
+		strangers come in        | owner.h      | s/owner->mapped && tcp_begins/tcp_begins/
 		SYN is answered          | forward.h    | s/return DROP_UNSOLICITED;\n\treturn deliver_unasked/return PASS_NO_SESSION;\n\treturn deliver_unasked/
 		any endpoint's reply     | deliver.h    | s/endpoint_addr\(\*ep\) != inside/0/
 		mapped port is taken     | port.h       | s/port_is_mapped\(t\) \|\| //
@@ -78,7 +78,7 @@ list() {
 		DHCP servers             | endpoint.h   | s/return endpoint_is_dhcp_server\(p\) \? DROP_DHCP_SERVER : REASON_NONE/return REASON_NONE/
 		oversize passes          | segment.h    | s/p->skb->len - PKT_L3 > net->mtu/0/
 		back out of its source   | segment.h    | s/ \|\| to->ifindex == p->skb->ifindex//
-		scans pass               | forward.h    | s/\treturn DROP_UNASSIGNED;/\treturn reason;/
+		scans pass               | deliver.h    | s/\treturn DROP_UNASSIGNED;/\treturn reason;/
 		ND of any hop limit      | nd.h         | s/p->h->ttl != ND_HOP_LIMIT/0/
 		ND of any MAC            | nd.h         | s/return w\.foreign \? DROP_ND_LINK_LAYER : REASON_NONE/return REASON_NONE/
 		ND of any checksum       | nd.h         | s/ \|\| !message_is_whole\(p->skb, ND_AT, p->h->end, ip_pseudo\(p->skb, p->h->end - ND_AT\)\)//

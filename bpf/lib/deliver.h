@@ -7,6 +7,7 @@
 #include "exempt.h"
 #include "fdb.h"
 #include "kernel.h"
+#include "neighbour.h"
 #include "network.h"
 #include "pkt.h"
 #include "reason.h"
@@ -45,6 +46,26 @@ static __always_inline enum reason deliver_by_stack(struct pkt *p, __u32 bridge,
 	if (!route.ifindex || uplink_lookup(route.ifindex))
 		return reason;
 	return uplink_inside(p->h->dst) ? PASS_ROUTE : DROP_ROUTE;
+}
+
+/*
+ * A packet that the stack would send to an address of the network. For one that nobody has, the host would ask by ARP, and keep in its
+ * neighbour table that it has: who scans the network would fill the table, which is one for the whole host.
+ */
+static __always_inline enum reason deliver_on_link(__u32 network, const struct network_entry *net, addr_t dst, enum reason reason)
+{
+	if (neighbour_lookup(network, dst) || network_is_shared(net, dst))
+		return reason;
+	return DROP_UNASSIGNED;
+}
+
+/* The same of a packet that may be for another network of the host. */
+static __always_inline enum reason deliver_elsewhere(addr_t dst, enum reason reason)
+{
+	struct subnet_entry *inside = uplink_inside(dst);
+	struct network_entry *net = inside ? network_lookup(inside->network) : NULL;
+
+	return net ? deliver_on_link(inside->network, net, dst, reason) : reason;
 }
 
 /* The owner of a reply, or why there is none: an address that went to another endpoint does not take its sessions along. */

@@ -6,38 +6,20 @@
 #include "datagram.h"
 #include "deliver.h"
 #include "endpoint.h"
+#include "error.h"
 #include "exempt.h"
 #include "icmp.h"
 #include "kernel.h"
 #include "masquerade.h"
 #include "neighbour.h"
 #include "network.h"
+#include "owner.h"
 #include "pkt.h"
 #include "reason.h"
 #include "session.h"
 #include "translate.h"
 #include "uplink.h"
 #include "usage.h"
-
-/*
- * A packet that the stack would send to an address of the network. For one that nobody has, the host would ask by ARP, and keep in its
- * neighbour table that it has: who scans the network would fill the table, which is one for the whole host.
- */
-static __always_inline enum reason forward_on_link(__u32 network, const struct network_entry *net, addr_t dst, enum reason reason)
-{
-	if (neighbour_lookup(network, dst) || network_is_shared(net, dst))
-		return reason;
-	return DROP_UNASSIGNED;
-}
-
-/* The same of a packet that may be for another network of the host. */
-static __always_inline enum reason forward_elsewhere(addr_t dst, enum reason reason)
-{
-	struct subnet_entry *inside = uplink_inside(dst);
-	struct network_entry *net = inside ? network_lookup(inside->network) : NULL;
-
-	return net ? forward_on_link(inside->network, net, dst, reason) : reason;
-}
 
 /* What cannot take the fast path to the outside, whatever its session: the stack answers, fragments or routes it. */
 static __always_inline enum reason forward_routable(struct pkt *p)
@@ -86,66 +68,6 @@ static __always_inline enum reason forward_session(struct pkt *p, __u32 network,
 }
 
 /*
- * Whose is the flow that the outside calls key? That of a mapping that knows the remote, or what else there can be, as the uplink says. A
- * tuple is looked for first if the last packet was one's.
- */
-static __always_inline bool forward_owner_of(__u32 uplink, const struct reply_key *flow, struct reply_owner *owner)
-{
-	struct port_key port = { .outside_port = flow->outside_port, .proto = flow->proto };
-	struct reply_guess *guess = reply_guess_here();
-	struct reply_key key = *flow;
-	struct uplink_entry *up;
-	bool first;
-
-	if (!guess)
-		return false;
-	first = guess->tuple && flow->remote_port;
-	if (first && reply_owner_of(&key, owner))
-		return true;
-	key.remote_port = 0;
-	/* A tuple may have remote port 0, too, and is nobody else's then. */
-	if (reply_owner_of(&key, owner) && (owner->mapped || !flow->remote_port)) {
-		if (first)
-			guess->tuple = false;
-		return true;
-	}
-	up = uplink_lookup(uplink);
-	if (!up)
-		return false;
-	if ((up->lookups & UPLINK_TUPLES) && flow->remote_port && !first) {
-		key.remote_port = flow->remote_port;
-		if (reply_owner_of(&key, owner)) {
-			guess->tuple = true;
-			return true;
-		}
-	}
-	addr_store(port.outside, addr_load(flow->outside));
-	return (up->lookups & UPLINK_PORTS) && port_owner_of(&port, owner);
-}
-
-/* May the packet from outside pass to the owner of the port that it is for? Follows the TCP state of its session. */
-static __always_inline bool forward_is_wanted(struct pkt *p, const struct reply_owner *owner)
-{
-	struct session_key key = { .inside_port = owner->inside_port, .remote_port = p->h->sport, .proto = p->h->proto };
-	struct session_entry *s;
-	struct session_life life;
-	__u32 now = session_now();
-
-	if (p->h->proto != IPPROTO_TCP)
-		return session_is_live(owner->life, p->h->proto, now);
-	addr_store(key.inside, owner->inside);
-	addr_store(key.remote, p->h->src);
-	s = bpf_map_lookup_elem(&fo_sessions, &key);
-	if (s && s->outside_port == p->h->dport && addr_load(s->outside) == p->h->dst) {
-		life = session_life_load(&s->life);
-		if (session_is_live(life, p->h->proto, now))
-			return session_touch(p, &key, s, life, 0, now);
-	}
-	/* A connection that the outside begins, to a port whose filter lets the remote in. */
-	return owner->mapped && tcp_begins(p->h->tcp_flags) == SESSION_OPENING && session_is_live(owner->life, p->h->proto, now);
-}
-
-/*
  * What belongs to no session, with ports. A SYN to the ports of the translation is not answered: its connection may be opened from
  * inside at the same moment (RFC 5382 REQ-4). The host's own sockets there get theirs.
  */
@@ -174,7 +96,7 @@ static __always_inline enum reason forward_reply(struct pkt *p, __u32 uplink, bo
 	struct reply_key key = reply_key_of(p);
 	enum reason reason, slow = REASON_NONE;
 
-	if (!forward_owner_of(uplink, &key, &owner) || !forward_is_wanted(p, &owner))
+	if (!owner_find(uplink, &key, &owner) || !owner_wants(p, &owner))
 		return REASON_NONE;
 	reason = deliver_owner(owner.endpoint, owner.inside, &ep, &net);
 	if (reason && !deliver_is_gateway(owner.endpoint, owner.inside))
@@ -235,64 +157,6 @@ static __always_inline enum reason forward_translated(struct pkt *p, const struc
 	return deliver_out(p->skb, uplink, next_hop);
 }
 
-/* An ICMP error from outside about a session. */
-static __always_inline enum reason forward_icmp_error(struct pkt *p, __u32 uplink)
-{
-	struct network_entry *net = NULL;
-	struct endpoint_entry *ep = NULL;
-	struct reply_owner owner = {};
-	struct reply_key key;
-	struct icmp_quote q;
-	enum reason reason;
-	bool host; /* the session is the host's own: the stack takes it from here */
-
-	if (!icmp_quote_parse(p, &q) || q.src != p->h->dst)
-		return deliver_unasked(p, PASS_NO_SESSION);
-	key = icmp_quote_reply_key(&q);
-	if (!forward_owner_of(uplink, &key, &owner) || !session_is_live(owner.life, key.proto, session_now()))
-		return deliver_unasked(p, PASS_NO_SESSION);
-	reason = icmp_judge(p->skb, p->h->l4, p->h->end, q.l3, q.l4);
-	if (reason)
-		return reason;
-	reason = deliver_owner(owner.endpoint, owner.inside, &ep, &net);
-	host = reason;
-	if (host && !deliver_is_gateway(owner.endpoint, owner.inside))
-		return reason;
-	reason = icmp_quote_translate(p, &q, TRANSLATE_SOURCE, owner.inside, owner.inside_port);
-	if (!reason)
-		reason = translate_error(p, TRANSLATE_DESTINATION, owner.inside, !host && p->h->ttl > 1 ? 1 : 0);
-	if (reason || host)
-		return reason ? reason : PASS_HOST;
-	reason = deliver_in(p, ep, net, owner.endpoint);
-	return reason ? reason : FORWARD_ICMP_IN;
-}
-
-/*
- * An error from inside about a packet that came by an outside port of ours: translated out and in again (RFC 5508 REQ-7). An enum
- * reason; REASON_NONE: it is about no such packet. Global, as forward_hairpin().
- */
-__noinline int forward_hairpin_error(struct __sk_buff *skb)
-{
-	struct session_entry *s;
-	struct icmp_quote q;
-	addr_t outside;
-	struct headers room;
-	struct pkt p = { skb, headers_here(&room, HEADERS_OF_FUNCTION) };
-	__u32 uplink;
-
-	if (pkt_parse(&p) || pkt_parse_l4(&p) || !icmp_quote_parse(&p, &q) || q.dst != p.h->src)
-		return REASON_NONE;
-	s = icmp_quote_session(&q, session_now());
-	if (!s || addr_load(s->outside) != p.h->dst)
-		return REASON_NONE;
-	outside = addr_load(s->outside);
-	uplink = s->uplink;
-	if (icmp_quote_translate(&p, &q, TRANSLATE_DESTINATION, outside, s->outside_port) ||
-	    translate_error(&p, TRANSLATE_SOURCE, outside, 0) || pkt_parse(&p) || pkt_parse_l4(&p))
-		return DROP_ICMP;
-	return forward_icmp_error(&p, uplink) == FORWARD_ICMP_IN ? FORWARD_HAIRPIN : DROP_ICMP;
-}
-
 /* A packet for the gateway's MAC: to the outside, or to the host. */
 static __always_inline enum reason forward_outside(struct pkt *p, __u32 network, const struct network_entry *net)
 {
@@ -301,19 +165,19 @@ static __always_inline enum reason forward_outside(struct pkt *p, __u32 network,
 	__be32 id = 0;
 
 	if (network_contains(net, p->h->dst) || addr_is_link_local(p->h->dst))
-		return forward_on_link(network, net, p->h->dst, PASS_HOST);
+		return deliver_on_link(network, net, p->h->dst, PASS_HOST);
 	if (!(net->flags & NETWORK_MASQUERADE))
-		return forward_elsewhere(p->h->dst, PASS_ROUTED);
+		return deliver_elsewhere(p->h->dst, PASS_ROUTED);
 	reason = ip_judge(p->skb);
 	if (reason)
 		return reason;
 	if ((net->flags & NETWORK_EXEMPT) && exempt_has(network, p->h->dst))
-		return forward_elsewhere(p->h->dst, PASS_ROUTED);
+		return deliver_elsewhere(p->h->dst, PASS_ROUTED);
 	if (!p->h->first)
 		return datagram_later_out(p->skb, net->bridge);
 	reason = forward_routable(p);
 	if (reason == PASS_PROTOCOL && icmp_is_error_packet(p)) {
-		enum reason back = forward_hairpin_error(p->skb);
+		enum reason back = error_hairpin(p->skb);
 
 		if (back)
 			return back;
@@ -323,7 +187,7 @@ static __always_inline enum reason forward_outside(struct pkt *p, __u32 network,
 	else if (reason < (enum reason)REASON_DROP_FIRST)
 		reason = deliver_by_stack(p, net->bridge, reason);
 	if (reason == PASS_ROUTE)
-		reason = forward_elsewhere(p->h->dst, PASS_ROUTE);
+		reason = deliver_elsewhere(p->h->dst, PASS_ROUTE);
 	if (!reason && !s)
 		reason = DROP_SESSION_RACE;
 	if (p->h->fragment)
@@ -359,7 +223,7 @@ static __always_inline enum reason forward_inside(struct pkt *p)
 		return datagram_host(p, uplink);
 	if (reason || !icmp_is_error(p->h->icmp_type))
 		return deliver_unasked(p, PASS_NO_SESSION);
-	return forward_icmp_error(p, uplink);
+	return error_in(p, uplink);
 }
 
 /* The session of a packet that took the slow path. The stack says no more of where it came from than its address. */
