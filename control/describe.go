@@ -3,6 +3,7 @@
 package control
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -49,9 +50,7 @@ func (s *Status) describe(owned []reconcile.Resource) {
 				e.Address = e.Addresses[0]
 			}
 		case *datapath.Uplink:
-			s.Uplinks = append(s.Uplinks, UplinkStatus{
-				Name: r.Device, Address: r.Address.String(), PortFirst: r.PortFirst, PortLast: r.PortLast,
-			})
+			s.Uplinks = append(s.Uplinks, describeUplink(r))
 		case *datapath.Attachment:
 			hooks[r.Device] = r.Hook
 		}
@@ -114,4 +113,17 @@ func (e EndpointStatus) called(name string) bool {
 		address, _, _ := strings.Cut(prefix, "/")
 		return name == address
 	})
+}
+
+func describeUplink(u *datapath.Uplink) UplinkStatus {
+	s := UplinkStatus{Name: u.Device, Addresses: []string{}, PortFirst: u.PortFirst, PortLast: u.PortLast}
+	for _, a := range []netip.Addr{u.Address, u.Address6} {
+		if a.IsValid() {
+			s.Addresses = append(s.Addresses, a.String())
+		}
+	}
+	if len(s.Addresses) > 0 {
+		s.Address = s.Addresses[0]
+	}
+	return s
 }

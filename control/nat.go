@@ -27,7 +27,7 @@ var (
 // SessionStatus is one element of `flyover nat sessions -o json`. The fields and their JSON names are stable. Ports are in the
 // order of the host; an ICMP query has its identifier as inside and outside port, and 0 as remote port.
 type SessionStatus struct {
-	// Protocol is tcp, udp or icmp.
+	// Protocol is tcp, udp, icmp or icmpv6.
 	Protocol      string     `json:"protocol"`
 	InsideAddress netip.Addr `json:"inside_address"`
 	InsidePort    uint16     `json:"inside_port"`
@@ -37,7 +37,7 @@ type SessionStatus struct {
 	OutsidePort    uint16     `json:"outside_port"`
 	RemoteAddress  netip.Addr `json:"remote_address"`
 	RemotePort     uint16     `json:"remote_port"`
-	// State is as in enum session_state of lib/tcp.h, in lower case. Of udp and icmp it is established.
+	// State is as in enum session_state of lib/tcp.h, in lower case. Of all but tcp it is established.
 	State string `json:"state"`
 	// IdleSeconds ago the last packet from inside came; after LeftSeconds more the session expires.
 	IdleSeconds int `json:"idle_seconds"`
@@ -268,6 +268,8 @@ func protocolName(proto uint8) string {
 		return "udp"
 	case unix.IPPROTO_ICMP:
 		return "icmp"
+	case unix.IPPROTO_ICMPV6:
+		return "icmpv6"
 	}
 	return fmt.Sprint(proto)
 }

@@ -58,9 +58,11 @@ type EndpointStatus struct {
 
 // UplinkStatus is one uplink of the eBPF datapath.
 type UplinkStatus struct {
-	Name    string      `json:"name"`
-	Address string      `json:"address"`
-	Hook    loader.Hook `json:"hook"`
+	Name    string `json:"name"`
+	Address string `json:"address"`
+	// Addresses that the outside sees, IPv4's first; Address is the first of them.
+	Addresses []string    `json:"addresses"`
+	Hook      loader.Hook `json:"hook"`
 	// PortFirst and PortLast bound the outside ports.
 	PortFirst uint16 `json:"port_first"`
 	PortLast  uint16 `json:"port_last"`

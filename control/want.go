@@ -156,8 +156,14 @@ func wantUplinks(nets []config.Network, in surroundings) []reconcile.Resource {
 
 // wantUplink sums up what the networks need of it.
 func wantUplink(up topology.Uplink, nets []config.Network, in surroundings) *datapath.Uplink {
-	u := &datapath.Uplink{Device: up.Name, Address: up.Address, Address6: up.Address6, MTU: up.MTU}
+	u := &datapath.Uplink{Device: up.Name, MTU: up.MTU}
 	for _, net := range nets {
+		if net.IPv4() {
+			u.Address = up.Address
+		}
+		if net.IPv6() {
+			u.Address6 = up.Address6
+		}
 		ports := portsOf(net, in)
 		if !net.Masquerade {
 			continue

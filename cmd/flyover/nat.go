@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -200,17 +201,17 @@ func parseRemote(text string) (control.Remotes, error) {
 	if text == "" {
 		return control.Remotes{}, nil
 	}
-	if prefix, err := netip.ParsePrefix(text); err == nil && prefix.Addr().Is4() {
+	if prefix, err := netip.ParsePrefix(text); err == nil {
 		return control.Remotes{Prefix: prefix.Masked()}, nil
 	}
-	if addr, err := netip.ParseAddr(text); err == nil && addr.Is4() {
+	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
 		return control.Remotes{Prefix: netip.PrefixFrom(addr, addr.BitLen())}, nil
 	}
-	if ap, err := netip.ParseAddrPort(text); err == nil && ap.Addr().Is4() && ap.Port() != 0 {
+	if ap, err := netip.ParseAddrPort(text); err == nil && ap.Addr().Zone() == "" && ap.Port() != 0 {
 		return control.Remotes{Prefix: netip.PrefixFrom(ap.Addr(), ap.Addr().BitLen()), Port: ap.Port()}, nil
 	}
 	return control.Remotes{}, usageError{fmt.Errorf(
-		"remote %q is no IPv4 address, address:port or prefix; write it like 203.0.113.1, 203.0.113.1:53 or 203.0.113.0/24", text)}
+		"remote %q is no address, address:port or prefix; write it like 203.0.113.1, [2001:db8::1]:53 or 203.0.113.0/24", text)}
 }
 
 // parsePort reads PORT or PROTOCOL/PORT; the protocol is empty if there is none.
@@ -218,8 +219,8 @@ func parsePort(text string) (protocol string, port uint16, err error) {
 	number := text
 	if before, after, found := strings.Cut(text, "/"); found {
 		protocol, number = before, after
-		if protocol != "tcp" && protocol != "udp" && protocol != "icmp" {
-			return "", 0, fmt.Errorf("protocol %q is unknown: give tcp, udp or icmp", protocol)
+		if !slices.Contains([]string{"tcp", "udp", "icmp", "icmpv6"}, protocol) {
+			return "", 0, fmt.Errorf("protocol %q is unknown: give tcp, udp, icmp or icmpv6", protocol)
 		}
 	}
 	n, err := strconv.ParseUint(number, 10, 16)

@@ -61,7 +61,7 @@ func printStatus(out io.Writer, s *control.Status, few int) {
 		printNetwork(w, n, few)
 	}
 	for _, u := range s.Uplinks {
-		fmt.Fprintf(w, "uplink %s\t%s\thook %s\t%s\n", u.Name, u.Address, u.Hook, outsidePorts(u))
+		fmt.Fprintf(w, "uplink %s\t%s\thook %s\t%s\n", u.Name, strings.Join(u.Addresses, ","), u.Hook, outsidePorts(u))
 	}
 	if s.Sessions != nil {
 		fmt.Fprintf(w, "sessions\t%d live\t%d of %d entries used\n", s.Sessions.Live, s.Sessions.Entries, s.Sessions.Capacity)
