@@ -17,7 +17,7 @@
 #include "translate.h"
 #include "uplink.h"
 
-/* Of the datagram, in this fragment: IPv6's extension headers behind the fragment header are among them. */
+/* Octets of the datagram that the fragment has: in the first one of IPv6, extension headers behind the fragment header are among them. */
 static __always_inline __u32 datagram_octets(const struct pkt *p)
 {
 	return p->h->end - (FAMILY == 6 ? p->h->fragment_at + 8 : p->h->l4);

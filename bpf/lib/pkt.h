@@ -72,12 +72,15 @@ static __always_inline enum reason pkt_parse_icmp(struct pkt *p)
 	return REASON_NONE;
 }
 
-/* The transport header of a packet that is whole. Protocols without ports: PASS_PROTOCOL. */
+/*
+ * The transport header of a packet that is whole. Protocols without ports: PASS_PROTOCOL. Behind so many octets of extension headers that
+ * pkt_at() does not reach it: DROP_EXTENSIONS.
+ */
 static __always_inline enum reason pkt_parse_l4(struct pkt *p)
 {
-	if (p->h->l4 > PKT_OFFSET_MASK - sizeof(struct tcphdr)) /* never of IPv4 */
+	if (FAMILY == 6 && p->h->l4 > PKT_OFFSET_MASK - sizeof(struct tcphdr))
 		return DROP_EXTENSIONS;
-	if (p->h->l4 != PKT_L3 + IP_HEADER_LEN) /* PKT_HEADERS did not reach so far */
+	if (p->h->l4 > PKT_L3 + IP_HEADER_LEN) /* PKT_HEADERS did not reach over what is between */
 		pkt_pull(p->skb, p->h->l4 + sizeof(struct tcphdr));
 	switch (p->h->proto) {
 	case IPPROTO_TCP:
