@@ -17,7 +17,7 @@ const fragmentTimeout = 30
 type DatagramKey struct {
 	Src, Dst netip.Addr
 	Proto    uint8
-	ID       uint16
+	ID       uint32
 	Outside  bool // it came from there
 }
 
@@ -39,13 +39,17 @@ type Datagram struct {
 	Addr    netip.Addr // outwards the new source, inwards the new destination; invalid unless it is translated
 	NextHop netip.Addr
 	Owner   int    // inwards
-	ID      uint16 // outwards the new identification
+	ID      uint32 // outwards the new identification
 	Next    int    // octets that have passed
 	Held    bool   // does something wait?
 }
 
 func keyOfDatagram(p *packet, outside bool) DatagramKey {
-	return DatagramKey{p.src, p.dst, p.proto, p.id, outside}
+	key := DatagramKey{p.src, p.dst, p.proto, p.id, outside}
+	if p.six() { // which protocol a later fragment says it is of does not count (RFC 8200 section 4.5)
+		key.Proto = 0
+	}
+	return key
 }
 
 // datagram is the one with the key, unless it has been forgotten.
@@ -62,7 +66,7 @@ func (m *Model) datagram(key DatagramKey) *Datagram {
 func (m *Model) begin(p *packet, key DatagramKey, d Datagram) {
 	was := m.datagram(key)
 	d.Held = was != nil && was.Fate == Waiting
-	d.Seen, d.Next = m.now.Seconds, p.end-p.l4
+	d.Seen, d.Next = m.now.Seconds, p.end-p.part
 	m.Datagrams[key] = &d
 }
 
@@ -87,7 +91,7 @@ func (m *Model) turn(p *packet, key DatagramKey, d *Datagram) (Outcome, bool) {
 		d.Fate = Refused
 		return Outcome{Reason: "DROP_FRAGMENT"}, false
 	}
-	d.Next = p.offset + p.end - p.l4
+	d.Next = p.offset + p.end - p.part
 	if !p.more {
 		delete(m.Datagrams, key)
 	}
@@ -95,7 +99,7 @@ func (m *Model) turn(p *packet, key DatagramKey, d *Datagram) (Outcome, bool) {
 }
 
 // firstOut notes what becomes of the datagram from inside whose first fragment is p: s translates it, or reason says why not.
-func (m *Model) firstOut(p *packet, s *Session, reason string) (string, uint16) {
+func (m *Model) firstOut(p *packet, s *Session, reason string) (string, uint32) {
 	key := keyOfDatagram(p, false)
 	if reason == "" && p.dst == m.Outside {
 		reason = "DROP_FRAGMENT" // nobody puts it together on its way back in
@@ -114,7 +118,7 @@ func (m *Model) firstOut(p *packet, s *Session, reason string) (string, uint16) 
 }
 
 // newID is an identification that no other datagram has (RFC 6864 section 5.3.1).
-func (m *Model) newID(key DatagramKey) uint16 {
+func (m *Model) newID(key DatagramKey) uint32 {
 	id := m.oracle.Identification(key)
 	for other, d := range m.Datagrams {
 		if d.ID == id && d.Fate == Translated && !other.Outside && other != key {
@@ -142,11 +146,11 @@ func (m *Model) laterOut(p *packet) Outcome {
 	if out, yes := m.turn(p, key, d); !yes {
 		return out
 	}
-	if p.hasOptions() || p.ttl <= 1 || p.size() > m.MTU || !d.NextHop.IsValid() {
+	if p.options || p.ttl <= 1 || p.size() > m.MTU || !d.NextHop.IsValid() {
 		return stays(p, m.byStack(p, "PASS_FRAGMENT"))
 	}
 	e := p.edit()
-	e.identification(d.ID)
+	e.identification(p, d.ID)
 	e.address(source, d.Addr)
 	e.hop()
 	return Outcome{Reason: "FORWARD_OUTSIDE", Frame: e}
@@ -194,16 +198,16 @@ func (m *Model) laterSlow(p *packet) Outcome {
 		return stays(p, "DROP_FRAGMENT")
 	}
 	e := p.edit()
-	e.identification(d.ID)
+	e.identification(p, d.ID)
 	e.address(source, d.Addr)
 	return Outcome{Reason: "PASS_TO_UPLINK", Frame: e}
 }
 
 // slowID is the identification of a first fragment that the stack sends. Pieces of what was too large for the uplink belong to that
 // one's datagram.
-func (m *Model) slowID(p *packet, s *Session) uint16 {
+func (m *Model) slowID(p *packet, s *Session) uint32 {
 	d := m.datagram(keyOfDatagram(p, false))
-	if d != nil && d.Fate == Translated && d.Next > p.end-p.l4 {
+	if d != nil && d.Fate == Translated && d.Next > p.end-p.part {
 		return d.ID
 	}
 	_, id := m.firstOut(p, s, "")

@@ -5,8 +5,11 @@ package model
 import "net/netip"
 
 // fromUplink is the path of whatever arrives from outside.
-func (m *Model) fromUplink(p *packet, whole bool) Outcome {
-	if !whole || p.etherType != etherIPv4 || MAC(p.frame) != m.UplinkMAC {
+func (m *Model) fromUplink(p *packet, wrong string) Outcome {
+	if wrong != "" || p.etherType != etherIPv4 && p.etherType != etherIPv6 || MAC(p.frame) != m.UplinkMAC {
+		return stays(p, "PASS_NO_SESSION")
+	}
+	if isLinkLocal(p.src) || isLinkLocal(p.dst) {
 		return stays(p, "PASS_NO_SESSION")
 	}
 	if reason := p.judge(); reason != "" {
@@ -22,7 +25,7 @@ func (m *Model) fromUplink(p *packet, whole bool) Outcome {
 		return m.laterIn(p)
 	}
 	parsed := p.parseTransport() == ""
-	if parsed && (p.proto != icmp || isReply(p.kind)) {
+	if parsed && (!p.isICMP() || p.isReply()) {
 		if out, mine := m.reply(p); mine {
 			return out
 		}
@@ -42,13 +45,21 @@ func (m *Model) fromUplink(p *packet, whole bool) Outcome {
 func (m *Model) unasked(p *packet, reason string) string {
 	switch {
 	case m.inside(p.src):
-		return "DROP_SOURCE_IPV4"
+		return m.forged()
 	case !m.inside(p.dst):
 		return reason
 	case m.isExempt(p.src):
 		return "PASS_ROUTED"
 	}
 	return "DROP_UNSOLICITED"
+}
+
+// forged is the reason for an inside address where none can be.
+func (m *Model) forged() string {
+	if m.Subnet.Addr().Is6() {
+		return "DROP_SOURCE_IPV6"
+	}
+	return "DROP_SOURCE_IPV4"
 }
 
 // isSYNToPorts says whether somebody opens a connection to a port of the translation: that is not refused, since the inside may be
@@ -83,7 +94,7 @@ func (m *Model) ownerOf(remote, outside netip.AddrPort, proto uint8) (owner, boo
 
 // flowOf is what the outside calls the flow of a packet from there. The identifier of an ICMP query is the outside's port.
 func flowOf(p *packet) (remote, outside netip.AddrPort) {
-	if p.proto == icmp {
+	if p.isICMP() {
 		return netip.AddrPortFrom(p.src, 0), netip.AddrPortFrom(p.dst, p.sport)
 	}
 	return netip.AddrPortFrom(p.src, p.sport), netip.AddrPortFrom(p.dst, p.dport)

@@ -25,7 +25,7 @@ type Limits struct{ Sessions, Mappings, Rate, Burst, Broadcasts uint32 }
 
 // Endpoint is a container of the masqueraded network, or of another.
 type Endpoint struct {
-	Addr        netip.Addr
+	Addr        netip.Addr // IPv6: besides the link-local one that its MAC makes; invalid: none of either kind
 	MAC         MAC
 	Subnet      netip.Prefix // of its network
 	Masqueraded bool
@@ -34,7 +34,7 @@ type Endpoint struct {
 // Host stands for the host itself where an endpoint's number is asked for; it has no limits.
 const Host = 0
 
-// Config is what the datapath was told: one masqueraded network behind one uplink.
+// Config is what the datapath was told: one masqueraded network behind one uplink, and of one address family, that of Outside.
 type Config struct {
 	Mapping    Mapping
 	Limits     Limits
@@ -124,12 +124,14 @@ type Oracle interface {
 	Port(SessionKey) uint16
 	// Buckets are those of an endpoint after the packet.
 	Buckets(endpoint int) Buckets
+	// Meet says whether only one of two spaces can be remembered.
+	Meet(a, b Space) bool
 	// Exhausted says whether the space's last search in vain was remembered, and no other made.
 	Exhausted(Space) bool
 	// Collections is how often tokens have been looked at because something had run out, modulo 2^32.
 	Collections() uint32
 	// Identification is the new one of a datagram in fragments.
-	Identification(DatagramKey) uint16
+	Identification(DatagramKey) uint32
 }
 
 // Model is the state of the translation.
@@ -156,6 +158,9 @@ func New(c Config, o Oracle) *Model {
 	return &Model{Config: c, Tables: newTables(), Events: map[string]int{}, oracle: o}
 }
 
+// Share lets m, which is of one family, have in common with other, of the other one, what counts for both.
+func (m *Model) Share(other *Model) { m.Usage, m.InVain = other.Usage, other.InVain }
+
 // Clone is a copy that shares nothing that changes.
 func (m *Model) Clone() *Model {
 	c := *m
@@ -166,15 +171,15 @@ func (m *Model) Clone() *Model {
 // Receive takes a packet.
 func (m *Model) Receive(in Input) Outcome {
 	m.now, m.Faults, m.Touched = in.Time, nil, Touched{}
-	p, ok := parse(in.Frame)
+	p, wrong := parse(in.Frame)
 	var out Outcome
 	switch in.Hook {
 	case FromEndpoint:
-		out = m.fromEndpoint(p, ok, in.Endpoint)
+		out = m.fromEndpoint(p, wrong, in.Endpoint)
 	case FromUplink:
-		out = m.fromUplink(p, ok)
+		out = m.fromUplink(p, wrong)
 	case ToUplink:
-		out = m.toUplink(p, ok, in.Came)
+		out = m.toUplink(p, wrong, in.Came)
 	}
 	return out
 }

@@ -5,16 +5,21 @@ package model
 import "net/netip"
 
 // fromEndpoint is the path of whatever an endpoint sends.
-func (m *Model) fromEndpoint(p *packet, whole bool, id int) Outcome {
+func (m *Model) fromEndpoint(p *packet, wrong string, id int) Outcome {
 	e, known := m.Endpoints[id]
 	if !known {
 		return stays(p, "DROP_NOT_ENDPOINT")
 	}
-	if !whole {
-		return stays(p, "DROP_MALFORMED")
+	if wrong != "" {
+		return stays(p, wrong)
 	}
 	if reason := admitFrame(p, e); reason != "" {
 		return stays(p, reason)
+	}
+	if p.six() {
+		if out, done := m.resolve(p, e); done {
+			return out
+		}
 	}
 	if MAC(p.frame) != m.GatewayMAC {
 		return m.bridge(p, id)
@@ -39,10 +44,14 @@ func admitFrame(p *packet, e Endpoint) string {
 		return "DROP_SOURCE_MAC"
 	case p.etherType == etherIPv4 && p.src != e.Addr:
 		return "DROP_SOURCE_IPV4"
-	case p.etherType == etherIPv4 && p.isDHCPServer():
-		return "DROP_DHCP_SERVER"
-	case p.etherType == etherIPv6:
+	case p.six() && !e.Addr.IsValid():
 		return "DROP_IPV6"
+	case p.six() && !e.has(p.src) && !p.src.IsUnspecified():
+		return "DROP_SOURCE_IPV6"
+	case p.six() && p.offset == 0 && p.proto == udp && p.l4+8 > p.end:
+		return "DROP_TRANSPORT"
+	case p.isDHCPServer():
+		return "DROP_DHCP_SERVER"
 	}
 	return ""
 }
@@ -76,32 +85,32 @@ func (m *Model) broadcast(id int) string {
 // outwards is for what is sent to the gateway.
 func (m *Model) outwards(p *packet, id int) Outcome {
 	switch {
-	case p.etherType != etherIPv4:
+	case p.etherType != etherIPv4 && p.etherType != etherIPv6:
 		return stays(p, "PASS_ETHERTYPE")
-	case m.Endpoints[id].Subnet.Contains(p.dst):
-		return stays(p, m.onLink(p.dst, "PASS_HOST"))
+	case m.Endpoints[id].Subnet.Contains(p.dst) || isLinkLocal(p.dst):
+		return stays(p, m.onLink(m.Endpoints[id].Subnet, p.dst, "PASS_HOST"))
 	case !m.Endpoints[id].Masqueraded:
-		return stays(p, m.onLink(p.dst, "PASS_ROUTED"))
+		return stays(p, m.elsewhere(p.dst, "PASS_ROUTED"))
 	}
 	if reason := p.judge(); reason != "" {
 		return stays(p, reason)
 	}
 	if m.isExempt(p.dst) {
-		return stays(p, m.onLink(p.dst, "PASS_ROUTED"))
+		return stays(p, m.elsewhere(p.dst, "PASS_ROUTED"))
 	}
 	if p.offset > 0 {
 		return m.laterOut(p)
 	}
 	reason := ""
 	switch {
-	case p.hasOptions():
+	case p.options:
 		reason = "PASS_OPTIONS"
 	case p.ttl <= 1:
 		reason = "PASS_TTL"
 	default:
 		reason = p.parseTransport()
 	}
-	if reason == "" && p.proto == icmp && !isRequest(p.kind) {
+	if reason == "" && p.isICMP() && !p.isRequest() {
 		reason = "PASS_PROTOCOL"
 		if out, mine := m.hairpinError(p); mine {
 			return out
@@ -110,33 +119,45 @@ func (m *Model) outwards(p *packet, id int) Outcome {
 	return m.masquerade(p, id, reason)
 }
 
-// onLink is the reason for what the stack would send to an address, of one of its networks or not: for one that nobody has there, it
-// would have to ask.
-func (m *Model) onLink(a netip.Addr, reason string) string {
-	for _, e := range m.Endpoints {
-		if e.Addr == a {
-			return reason
-		}
+// elsewhere is the reason for what the stack would send to an address that may be one of another network's.
+func (m *Model) elsewhere(a netip.Addr, reason string) string {
+	if m.inside(a) {
+		return m.onLink(m.Subnet, a, reason)
 	}
-	own := netip.Prefix{}
-	for _, e := range m.Endpoints {
-		if e.Subnet.Contains(a) {
-			own = e.Subnet
-		}
-	}
-	if !own.IsValid() || a == m.Gateway || a == lastOf(own) {
+	return reason
+}
+
+// onLink is the reason for what the stack would send to an address of the network: for one that nobody has there, it would have to ask.
+func (m *Model) onLink(network netip.Prefix, a netip.Addr, reason string) string {
+	if _, _, known := m.neighbour(network, a); known || isShared(network, a) {
 		return reason
 	}
 	return "DROP_UNASSIGNED"
 }
 
-// lastOf is the broadcast address.
-func lastOf(p netip.Prefix) netip.Addr {
-	last := p.Masked().Addr().As4()
-	for i := p.Bits(); i < 32; i++ {
-		last[i/8] |= 0x80 >> (i % 8)
+// neighbour says whose an address of the network is; the gateway is the host.
+func (m *Model) neighbour(network netip.Prefix, a netip.Addr) (id int, mac MAC, known bool) {
+	for id, e := range m.Endpoints {
+		if e.Subnet == network && e.has(a) {
+			return id, e.MAC, true
+		}
 	}
-	return netip.AddrFrom4(last)
+	gateway := Endpoint{Addr: m.Gateway, MAC: m.GatewayMAC}
+	return Host, m.GatewayMAC, network == m.Subnet && gateway.has(a)
+}
+
+// has says whether the address is one of the endpoint's.
+func (e Endpoint) has(a netip.Addr) bool { return a == e.Addr || a.Is6() && a == linkLocal(e.MAC) }
+
+// isShared says whether the address is everybody's on a network, or of IPv6 its routers': what follows the prefix is all ones, or zeros.
+func isShared(network netip.Prefix, a netip.Addr) bool {
+	b := a.AsSlice()
+	for i := network.Bits(); i < 8*len(b); i++ {
+		if one := b[i/8]&(0x80>>(i%8)) != 0; one != a.Is4() {
+			return false
+		}
+	}
+	return true
 }
 
 func (m *Model) isExempt(a netip.Addr) bool { return m.Exempt.IsValid() && m.Exempt.Contains(a) }
@@ -144,11 +165,11 @@ func (m *Model) isExempt(a netip.Addr) bool { return m.Exempt.IsValid() && m.Exe
 // masquerade sends a packet out by its session, if reason does not say why it cannot take the fast path.
 func (m *Model) masquerade(p *packet, id int, reason string) Outcome {
 	var s *Session
-	var datagram uint16
+	var datagram uint32
 	switch reason {
 	case "":
 		s, reason = m.sessionOf(p, id)
-	case "DROP_TRANSPORT":
+	case "DROP_TRANSPORT", "DROP_EXTENSIONS":
 	default:
 		reason = m.byStack(p, reason)
 	}
@@ -167,7 +188,7 @@ func (m *Model) masquerade(p *packet, id int, reason string) Outcome {
 	e := p.edit()
 	e.translate(p, source, s.Outside)
 	if p.isFragment() {
-		e.identification(datagram)
+		e.identification(p, datagram)
 	}
 	e.hop()
 	return Outcome{Reason: "FORWARD_OUTSIDE", Frame: e}
@@ -200,7 +221,7 @@ func (m *Model) openBy(p *packet, key SessionKey, id int, route Route) (*Session
 	case Elsewhere:
 		return nil, "DROP_ROUTE"
 	case Nowhere:
-		if p.proto == icmp || m.port(PortKey{netip.AddrPortFrom(p.dst, p.dport), p.proto}) == nil {
+		if p.isICMP() || m.port(PortKey{netip.AddrPortFrom(p.dst, p.dport), p.proto}) == nil {
 			return nil, "PASS_HOST"
 		}
 		return m.open(p, key, id, netip.Addr{})
@@ -231,7 +252,7 @@ func (m *Model) hairpinError(p *packet) (Outcome, bool) {
 	if s == nil || s.Outside.Addr() != p.dst {
 		return Outcome{}, false
 	}
-	e.address(source, m.Outside)
+	e.errorAddress(p, source, m.Outside)
 	back, _ := parse(e)
 	back.parseTransport()
 	out := m.errorIn(back)

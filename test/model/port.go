@@ -59,7 +59,7 @@ func (m *Model) findPort(key SessionKey) (uint16, string) {
 	}
 	if !m.anyFree(key, pressed) {
 		m.Events["searched for a port in vain"]++
-		m.InVain[space] = m.now
+		m.noteInVain(space)
 		return 0, "DROP_NO_PORT"
 	}
 	got, own := m.oracle.Port(key), key.Inside.Port()
@@ -82,6 +82,16 @@ func (m *Model) findPort(key SessionKey) (uint16, string) {
 		}
 	}
 	return got, ""
+}
+
+// noteInVain remembers a search in vain, and forgets another that is remembered at the same place.
+func (m *Model) noteInVain(space Space) {
+	for other := range m.InVain {
+		if m.oracle.Meet(other, space) {
+			delete(m.InVain, other)
+		}
+	}
+	m.InVain[space] = m.now
 }
 
 // firstFree is one way to go on after a fault.

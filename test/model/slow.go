@@ -5,19 +5,20 @@ package model
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 )
 
 // toUplink is the path of what the host's stack sends to the uplink.
-func (m *Model) toUplink(p *packet, whole bool, came Came) Outcome {
+func (m *Model) toUplink(p *packet, wrong string, came Came) Outcome {
 	switch {
-	case p.etherType != etherIPv4:
+	case p.etherType != etherIPv4 && p.etherType != etherIPv6:
 		return stays(p, "PASS_OWN")
 	case !p.src.IsValid() || !m.inside(p.src):
-		return m.own(p, whole)
-	case !whole:
-		return stays(p, "DROP_MALFORMED")
+		return m.own(p, wrong == "")
+	case wrong != "":
+		return stays(p, wrong)
 	case came == FromElsewhere:
-		return stays(p, "DROP_SOURCE_IPV4")
+		return stays(p, m.forged())
 	case m.isExempt(p.dst):
 		return stays(p, "PASS_ROUTED")
 	}
@@ -31,7 +32,7 @@ func (m *Model) toUplink(p *packet, whole bool, came Came) Outcome {
 		return stays(p, reason)
 	case p.isICMPError():
 		return m.slowError(p)
-	case p.proto == icmp && !isRequest(p.kind):
+	case p.isICMP() && !p.isRequest():
 		return stays(p, "DROP_ICMP")
 	}
 	return m.slow(p)
@@ -39,7 +40,7 @@ func (m *Model) toUplink(p *packet, whole bool, came Came) Outcome {
 
 // own is for packets of the host itself; its errors quote what the outside knows by another name.
 func (m *Model) own(p *packet, whole bool) Outcome {
-	if !whole || p.proto != icmp || p.isFragment() || p.parseTransport() != "" {
+	if !whole || !p.isICMP() || p.isFragment() || p.parseTransport() != "" {
 		return stays(p, "PASS_OWN")
 	}
 	e, s := m.translateErrorOut(p, netip.Addr{})
@@ -55,7 +56,7 @@ func (m *Model) slowError(p *packet) Outcome {
 	if s == nil {
 		return stays(p, "DROP_ICMP")
 	}
-	e.address(source, s.Outside.Addr())
+	e.errorAddress(p, source, s.Outside.Addr())
 	return Outcome{Reason: "PASS_TO_UPLINK", Frame: e}
 }
 
@@ -88,7 +89,7 @@ func (m *Model) slow(p *packet) Outcome {
 	}
 	e := p.edit()
 	if p.isFragment() {
-		e.identification(m.slowID(p, s))
+		e.identification(p, m.slowID(p, s))
 	}
 	e.translate(p, source, s.Outside)
 	return Outcome{Reason: "PASS_TO_UPLINK", Frame: e}
@@ -111,12 +112,16 @@ func (m *Model) refuse(p *packet, id int, out *Outcome) {
 	if !m.takeToken(&m.usage(id).Answers, m.oracle.Buckets(id).Answers, answersRate, answersRate) {
 		return
 	}
-	quoted := 20 + 8
+	quoted := 8
 	if p.proto == tcp {
-		quoted = 20 + 20
+		quoted = 20
 	}
 	m.Events["told of a refusal"]++
-	out.Frame = m.refusal(p, quoted)
+	if p.six() {
+		out.Frame = m.refusal6(p, 40+quoted)
+	} else {
+		out.Frame = m.refusal(p, 20+quoted)
+	}
 }
 
 // refusal is ICMP destination unreachable, communication administratively prohibited (RFC 1812 section 5.2.7.1).
@@ -127,6 +132,20 @@ func (m *Model) refusal(p *packet, quoted int) []byte {
 	binary.BigEndian.PutUint16(ip[10:], ^sum(ip))
 	message := append([]byte{3, 13, 0, 0, 0, 0, 0, 0}, p.frame[ipAt:ipAt+quoted]...)
 	binary.BigEndian.PutUint16(message[2:], ^sum(message))
-	frame := append(append([]byte{}, p.frame[6:12]...), m.GatewayMAC[:]...)
-	return append(append(append(frame, 8, 0), ip...), message...)
+	return slices.Concat(p.frame[6:12], m.GatewayMAC[:], []byte{8, 0}, ip, message)
+}
+
+// refusal6 is the same of ICMPv6 (RFC 4443 section 3.1).
+func (m *Model) refusal6(p *packet, quoted int) []byte {
+	message := append([]byte{1, 1, 0, 0, 0, 0, 0, 0}, p.frame[ipAt:ipAt+quoted]...)
+	return message6(p.frame[6:12], m.GatewayMAC, 64, m.Gateway, p.src, message)
+}
+
+// message6 is a message of ICMPv6, whose checksum is filled in.
+func message6(toMAC []byte, fromMAC MAC, hops uint8, from, to netip.Addr, message []byte) []byte {
+	ip := []byte{0x60, 0, 0, 0, 0, byte(len(message)), icmp6, hops}
+	addresses := slices.Concat(from.AsSlice(), to.AsSlice())
+	pseudo := slices.Concat(addresses, []byte{0, 0, 0, byte(len(message)), 0, 0, 0, icmp6}, message)
+	binary.BigEndian.PutUint16(message[2:], ^sum(pseudo))
+	return slices.Concat(toMAC, fromMAC[:], []byte{0x86, 0xdd}, ip, addresses, message)
 }

@@ -214,7 +214,7 @@ func (l Life) timeout(proto uint8) uint32 {
 	switch {
 	case proto == udp:
 		return timeoutUDP
-	case proto == icmp:
+	case proto == icmp || proto == icmp6:
 		return timeoutICMP
 	case l.State == Established || l.State == FinOut || l.State == FinIn:
 		return timeoutEstablished

@@ -112,6 +112,11 @@ func (d *datapath) checkBijection(t testing.TB) {
 			d.checkReply(t, key, s)
 		}
 	}
+	for _, s := range entries[sessionKey6, sessionEntry6](t, d.six.FoSessions6) { // limits are both families'
+		if s.Life.State > uint32(bpf.DatapathSessionStateSESSION_CLAIMED) {
+			usage[s.Endpoint]++
+		}
+	}
 	for index, r := range entries[replyKey, replyEntry](t, d.FoReplies4) {
 		if r.Sessions != replies[index] {
 			t.Errorf("index entry %v %+v has %d sessions", index, r, replies[index])
@@ -205,6 +210,11 @@ func (d *datapath) checkUsage(t testing.TB, sessions map[uint16]uint32) {
 		mappings := uint32(0)
 		for key := range entries[mappingKey, mappingEntry](t, d.FoMappings4) {
 			if key.Inside == d.endpoints[id+1].addr.As4() {
+				mappings++
+			}
+		}
+		for key := range entries[mappingKey6, mappingEntry6](t, d.six.FoMappings6) {
+			if key.Inside == d.endpoints[id+1].addr6.As16() {
 				mappings++
 			}
 		}

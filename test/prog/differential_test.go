@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -91,32 +92,34 @@ func TestDifferential(t *testing.T) {
 // listenOn has sockets of the host on the port while the test runs.
 func listenOn(t *testing.T, port int) {
 	t.Helper()
-	address := fmt.Sprintf("%v:%d", outsideAddr, port)
-	tcp, err := net.Listen("tcp4", address)
-	if err != nil {
-		t.Fatal(err)
+	for _, a := range []netip.Addr{outsideAddr, outsideAddr6} {
+		address := netip.AddrPortFrom(a, uint16(port)).String()
+		tcp, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		udp, err := net.ListenPacket("udp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { tcp.Close(); udp.Close() })
 	}
-	udp, err := net.ListenPacket("udp4", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { tcp.Close(); udp.Close() })
 }
 
 // differ sends so many packets, up to the first that the two do not agree on.
 func (w *twin) differ(t *testing.T, seed, row uint64, packets int) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, row))
-	g := newTraffic(rng, w)
+	both := []*traffic{newTraffic(rng, w.four), newTraffic(rng, w.six)}
 	begin, every := time.Now(), int(fromEnv(t, compareEnv, packetsPerCompare))
 	for n := range packets {
 		if n%packetsPerAge == packetsPerAge-1 {
 			w.pass(rng, pick(rng, []uint32{1, 5, 11, 61, 121, 200, 241, 301, 430, 2000, 7441}))
 		}
-		in := g.next()
+		in := pick(rng, both).next()
 		outcome, differences := w.send(in)
 		if n%every == every-1 || n == packets-1 {
-			differences = append(differences, w.compareTables()...)
+			differences = append(differences, w.compareAllTables()...)
 		}
 		if len(differences) > 0 {
 			t.Fatalf("%s=%d, packet %d: %s\n%s\nthe model's reason: %s\nthe packet:\n%s", seedEnv, seed, n, inputText(in),
@@ -127,8 +130,9 @@ func (w *twin) differ(t *testing.T, seed, row uint64, packets int) {
 	w.outlived = w.mapping != dependent
 	w.checkBijection(t)
 	w.checkTokens(t)
-	t.Logf("%d packets in %v, %.0f a second; %d sessions at last\n%s\n%s", packets, took.Round(time.Millisecond),
-		float64(packets)/took.Seconds(), len(w.model.Sessions), w.countedText(), w.eventsText())
+	t.Logf("%d packets in %v, %.0f a second; %d sessions of IPv4 and %d of IPv6 at last\n%s\nIPv4:\n%s\nIPv6:\n%s", packets, took.Round(time.Millisecond),
+		float64(packets)/took.Seconds(), len(w.four.model.Sessions), len(w.six.model.Sessions), w.countedText(), w.four.eventsText(),
+		w.six.eventsText())
 }
 
 func inputText(in model.Input) string {
@@ -152,7 +156,7 @@ func (w *twin) countedText() string {
 }
 
 // eventsText is what happened besides.
-func (w *twin) eventsText() string {
+func (w *family) eventsText() string {
 	var lines []string
 	for _, what := range slices.Sorted(maps.Keys(w.model.Events)) {
 		lines = append(lines, fmt.Sprintf("%8d %s", w.model.Events[what], what))

@@ -40,24 +40,28 @@ const (
 )
 
 var (
-	gatewayMAC     = packet.MAC{0x02, 0xf1, 0, 0, 0, 0x0a}
-	gatewayAddr    = netip.MustParseAddr("192.168.15.10")
-	subnet         = netip.MustParsePrefix("192.168.15.0/24")
-	nobody         = netip.MustParseAddr("192.168.15.77") // an address of subnet
-	gateway6       = netip.MustParseAddr("fd00:15::10")
-	subnet6        = netip.MustParsePrefix("fd00:15::/64")
-	nobody6        = netip.MustParseAddr("fd00:15::77")
-	routedGateway  = netip.MustParseAddr("10.2.0.1")
-	routedSubnet   = netip.MustParsePrefix("10.2.0.0/16")
-	routedSubnet6  = netip.MustParsePrefix("2001:db8:2::/48")
-	outsideAddr    = netip.MustParseAddr(lab.UplinkAddress)
-	nextHop        = netip.MustParseAddr(lab.OutsideAddress)
-	remoteAddr     = netip.MustParseAddr("198.51.100.7")
-	outsideAddr6   = netip.MustParseAddr(lab.UplinkAddress6)
-	remoteAddr6    = netip.MustParseAddr("2001:db8:7::7")
-	elsewhereAddr  = netip.MustParseAddr("198.18.0.9")
-	elsewhere      = netip.MustParsePrefix("198.18.0.1/15")
-	unroutableAddr = netip.MustParseAddr("198.20.0.9")
+	gatewayMAC      = packet.MAC{0x02, 0xf1, 0, 0, 0, 0x0a}
+	gatewayAddr     = netip.MustParseAddr("192.168.15.10")
+	subnet          = netip.MustParsePrefix("192.168.15.0/24")
+	nobody          = netip.MustParseAddr("192.168.15.77") // an address of subnet
+	gateway6        = netip.MustParseAddr("fd00:15::10")
+	subnet6         = netip.MustParsePrefix("fd00:15::/64")
+	nobody6         = netip.MustParseAddr("fd00:15::77")
+	routedGateway   = netip.MustParseAddr("10.2.0.1")
+	routedSubnet    = netip.MustParsePrefix("10.2.0.0/16")
+	routedSubnet6   = netip.MustParsePrefix("2001:db8:2::/48")
+	outsideAddr     = netip.MustParseAddr(lab.UplinkAddress)
+	nextHop         = netip.MustParseAddr(lab.OutsideAddress)
+	remoteAddr      = netip.MustParseAddr("198.51.100.7")
+	outsideAddr6    = netip.MustParseAddr(lab.UplinkAddress6)
+	nextHop6        = netip.MustParseAddr(lab.OutsideAddress6)
+	remoteAddr6     = netip.MustParseAddr("2001:db8:7::7")
+	elsewhereAddr   = netip.MustParseAddr("198.18.0.9")
+	elsewhere       = netip.MustParsePrefix("198.18.0.1/15")
+	unroutableAddr  = netip.MustParseAddr("198.20.0.9")
+	elsewhereAddr6  = netip.MustParseAddr("2001:db8:e::9")
+	elsewhere6      = netip.MustParsePrefix("2001:db8:e::1/64")
+	unroutableAddr6 = netip.MustParseAddr("2001:db8:dead::9")
 )
 
 // theHost makes the interfaces once; every test of the binary shares the lab.
@@ -92,7 +96,7 @@ func makeHost() (*host, error) {
 	if h.bridge, err = addLink(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br1"}}, gatewayAddr.String()+"/24"); err != nil {
 		return nil, err
 	}
-	if err := bridge6(); err != nil {
+	if err := addAddress6("br1", netip.PrefixFrom(gateway6, subnet6.Bits())); err != nil {
 		return nil, err
 	}
 	for _, family := range []string{"ipv4", "ipv6"} { // without it, no route is found for what comes by the bridge
@@ -104,26 +108,31 @@ func makeHost() (*host, error) {
 	if _, err := addLink(other, elsewhere.String()); err != nil {
 		return nil, err
 	}
-	unroutable := &net.IPNet{IP: unroutableAddr.AsSlice(), Mask: net.CIDRMask(32, 32)}
-	if err := netlink.RouteAdd(&netlink.Route{Dst: unroutable, Type: 7 /* RTN_UNREACHABLE */}); err != nil {
-		return nil, fmt.Errorf("add route %v: %w", unroutable, err)
+	if err := addAddress6("other0", elsewhere6); err != nil {
+		return nil, err
+	}
+	for _, a := range []netip.Addr{unroutableAddr, unroutableAddr6} {
+		unroutable := &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}
+		if err := netlink.RouteAdd(&netlink.Route{Dst: unroutable, Type: 7 /* RTN_UNREACHABLE */}); err != nil {
+			return nil, fmt.Errorf("add route %v: %w", unroutable, err)
+		}
 	}
 	return h, h.findUplink()
 }
 
-// bridge6 gives the bridge its IPv6 address, to be used at once.
-func bridge6() error {
-	link, err := netlink.LinkByName("br1")
+// addAddress6 gives an interface an IPv6 address, to be used at once.
+func addAddress6(name string, address netip.Prefix) error {
+	link, err := netlink.LinkByName(name)
 	if err != nil {
-		return fmt.Errorf("find br1: %w", err)
+		return fmt.Errorf("find %s: %w", name, err)
 	}
-	addr, err := netlink.ParseAddr(gateway6.String() + "/64")
+	addr, err := netlink.ParseAddr(address.String())
 	if err != nil {
 		return err
 	}
 	addr.Flags = unix.IFA_F_NODAD
 	if err := netlink.AddrAdd(link, addr); err != nil {
-		return fmt.Errorf("add address to br1: %w", err)
+		return fmt.Errorf("add address to %s: %w", name, err)
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ func (g *traffic) fragment() model.Input {
 	if g.one(40) {
 		d.body = make([]byte, 1480+g.rng.IntN(3)*8)
 	}
-	d.ttl, d.options = g.ttl(), g.options()
+	d.ttl, d.options, d.inner = g.ttl(), g.options(), nil
 	d.fragment = uint16(offset / 8)
 	if offset == p.next {
 		p.next += len(d.body)
@@ -62,11 +62,11 @@ func (g *traffic) firstFragment() model.Input {
 	switch to := g.remote(); {
 	case g.one(2) && ok:
 		p.in.Hook = model.FromUplink
-		p.d = g.at(key.Remote.Addr(), outsideAddr)
+		p.d = g.at(key.Remote.Addr(), g.w.outside)
 		g.transport(&p.d, key.Proto, key.Remote.Port(), s.Outside.Port(), s.Mark, true)
 	case g.one(6):
 		p.in.Hook = model.FromUplink
-		p.d = g.at(to.Addr(), outsideAddr)
+		p.d = g.at(to.Addr(), g.w.outside)
 		g.transport(&p.d, g.proto(), to.Port(), g.w.ports[0], 0, true)
 	case ok && g.idOf(key.Inside.Addr()) != 0:
 		id = g.idOf(key.Inside.Addr())
@@ -77,9 +77,12 @@ func (g *traffic) firstFragment() model.Input {
 		g.transport(&p.d, g.proto(), pick(g.rng, g.insides), to.Port(), 0, false)
 	}
 	p.in.Endpoint = id
-	p.d.id, p.d.fragment = uint16(g.rng.IntN(3)), moreFragments
+	p.d.id, p.d.fragment = uint32(g.rng.IntN(3)), moreFragments
+	if g.w.isSix() && g.one(4) {
+		p.d.inner = []extensionHeader{{60, 1 + g.rng.IntN(2)}}
+	}
 	p.d.body = append(p.d.body, make([]byte, -len(p.d.body)&7)...)
-	p.next = len(p.d.body)
+	p.next = len(p.d.body) + sizeOf(p.d.inner)
 	if g.begun = append(g.begun, p); len(g.begun) > 4 {
 		g.begun = g.begun[1:]
 	}

@@ -6,15 +6,15 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 
 	"flyover/test/model"
-	"flyover/test/packet"
 )
 
 // traffic makes packets that mean something to the sessions that there are: few remotes, few ports, and much that goes wrong.
 type traffic struct {
 	rng *rand.Rand
-	w   *twin
+	w   *family
 	// What is drawn from.
 	insides []uint16
 	remotes []netip.AddrPort
@@ -22,11 +22,11 @@ type traffic struct {
 	begun []*pieces
 }
 
-func newTraffic(rng *rand.Rand, w *twin) *traffic {
+func newTraffic(rng *rand.Rand, w *family) *traffic {
 	first, last := w.ports[0], w.ports[1]
 	g := &traffic{rng: rng, w: w}
 	g.insides = []uint16{0, 7, 67, 1000, 1001, first - 1, first, first + 1, first + 3, last, last + 1, 65535}
-	for _, a := range []netip.Addr{remoteAddr, netip.MustParseAddr("198.51.100.8"), nextHop} {
+	for _, a := range w.remotes {
 		for _, port := range []uint16{0, 53, 443} {
 			g.remotes = append(g.remotes, netip.AddrPortFrom(a, port))
 		}
@@ -48,7 +48,7 @@ var kinds = func() []func(*traffic) model.Input {
 	}{
 		{14, (*traffic).anyOut}, {20, (*traffic).sessionOut}, {26, (*traffic).reply}, {8, (*traffic).unsolicited},
 		{8, (*traffic).errorIn}, {4, (*traffic).errorOut}, {8, (*traffic).slow}, {5, (*traffic).hairpin},
-		{3, (*traffic).strange}, {6, (*traffic).fragment},
+		{3, (*traffic).strange}, {6, (*traffic).fragment}, {4, (*traffic).neighbour},
 	} {
 		for range k.weight {
 			all = append(all, k.make)
@@ -77,10 +77,15 @@ func (g *traffic) isFit(in model.Input) bool {
 	if etherType == 0x0806 || etherType == 0x86dd {
 		return false
 	}
-	if len(f) < 34 || etherType != 0x0800 {
+	switch {
+	case in.Hook != model.ToUplink:
 		return true
+	case len(f) >= 34 && etherType == 0x0800:
+		return addresses4.routeOf(netip.AddrFrom4([4]byte(f[30:34]))).Way == model.Uplink
+	case etherType == 0x86dd:
+		return addresses6.routeOf(netip.AddrFrom16([16]byte(f[38:54]))).Way == model.Uplink
 	}
-	return in.Hook != model.ToUplink || routeOf(netip.AddrFrom4([4]byte(f[30:34]))).Way == model.Uplink
+	return true
 }
 
 func (g *traffic) proto() uint8 { return pick(g.rng, []uint8{1, 6, 6, 6, 17, 17}) }
@@ -109,6 +114,22 @@ var someOptions = [][]byte{{148, 4, 0, 0}, {1, 1, 1, 0}, {131, 3, 4, 0}, {1, 137
 func (g *traffic) options() []byte {
 	if g.one(30) {
 		return pick(g.rng, someOptions)
+	}
+	return nil
+}
+
+// someChains are extension headers that are walked over, too many, hop-by-hop ones, and broken ones.
+var someChains = [][]extensionHeader{
+	{{60, 1}}, {{60, 1}}, {{60, 2}, {60, 1}}, {{60, 1}, {43, 1}, {60, 1}}, {{51, 2}}, {{135, 1}}, {{0, 1}}, {{0, 1}, {60, 1}}, {{60, 1}, {0, 1}},
+	{{60, 16}, {60, 1}}, {{60, 22}}, {{60, 32}}, {{60, 32}, {60, 32}}, {{43, 0}}, {{44, 1}}, {{44, 1}, {44, 1}}, {{60, 24}, {44, 1}},
+	{{60, 25}, {44, 1}}, slices.Repeat([]extensionHeader{{60, 1}}, 7), slices.Repeat([]extensionHeader{{60, 1}}, 8),
+	slices.Repeat([]extensionHeader{{60, 1}}, 9),
+}
+
+// chain is of IPv6 what options are of IPv4.
+func (g *traffic) chain() []extensionHeader {
+	if g.one(12) {
+		return pick(g.rng, someChains)
 	}
 	return nil
 }
@@ -148,12 +169,16 @@ func (g *traffic) transport(d *draft, proto uint8, sport, dport uint16, mark uin
 			d.body[6], d.body[7] = 0, 0
 		}
 	default:
-		kind, id := pick(g.rng, []uint8{8, 8, 8, 13}), sport
+		asks, answers, any := []uint8{8, 8, 8, 13}, []uint8{0, 0, 0, 14}, uint8(g.rng.IntN(20))
+		if g.w.isSix() {
+			asks, answers, any = []uint8{128}, []uint8{129}, pick(g.rng, []uint8{1, 2, 3, 4, 5, 127, 130, 131, 133, 135, 137, 143})
+		}
+		kind, id := pick(g.rng, asks), sport
 		if in {
-			kind, id = pick(g.rng, []uint8{0, 0, 0, 14}), dport
+			kind, id = pick(g.rng, answers), dport
 		}
 		if g.one(20) {
-			kind = uint8(g.rng.IntN(20))
+			kind = any
 		}
 		d.icmp(kind, 0, uint32(id)<<16|7, g.payload())
 	}
@@ -162,16 +187,14 @@ func (g *traffic) transport(d *draft, proto uint8, sport, dport uint16, mark uin
 // from begins a draft of what an endpoint sends to the gateway.
 func (g *traffic) from(id int, to netip.Addr) draft {
 	e := g.w.endpoints[id]
-	return draft{to: gatewayMAC, from: e.mac, etherType: 0x0800, ttl: g.ttl(), id: uint16(g.rng.Uint32()), src: e.addr, dst: to,
-		options: g.options()}
+	return draft{to: gatewayMAC, from: e.mac, etherType: g.w.etherType, ttl: g.ttl(), id: g.rng.Uint32(), src: g.w.of(e), dst: to,
+		options: g.options(), chain: g.chain()}
 }
-
-var outsideMAC = packet.MAC{0x02, 0xee, 0, 0, 0, 1}
 
 // at begins a draft of what arrives at the uplink.
 func (g *traffic) at(from, to netip.Addr) draft {
-	return draft{to: g.w.uplinkMAC, from: outsideMAC, etherType: 0x0800, ttl: g.ttl(), id: uint16(g.rng.Uint32()), src: from, dst: to,
-		options: g.options()}
+	return draft{to: g.w.uplinkMAC, from: outsideMAC, etherType: g.w.etherType, ttl: g.ttl(), id: g.rng.Uint32(), src: from, dst: to,
+		options: g.options(), chain: g.chain()}
 }
 
 // remote is mostly one of the few.
@@ -179,8 +202,8 @@ func (g *traffic) remote() netip.AddrPort {
 	if !g.one(25) {
 		return pick(g.rng, g.remotes)
 	}
-	others := []netip.Addr{somewhere(g.rng), elsewhereAddr, unroutableAddr, netip.MustParseAddr("198.51.100.200"), outsideAddr,
-		netip.MustParseAddr("224.0.0.1"), g.w.endpoints[2].addr, gatewayAddr, netip.MustParseAddr("203.0.113.255")}
+	others := []netip.Addr{g.somewhere(), g.w.elsewhereAddr, g.w.unroutable, last(g.w.exempt), g.w.outside, g.w.group, g.w.addrOf(2),
+		g.w.gateway, last(g.w.onLink), g.w.subnet.Addr()}
 	return netip.AddrPortFrom(pick(g.rng, others), uint16(g.rng.Uint32()))
 }
 
@@ -213,7 +236,7 @@ func (g *traffic) session() (model.SessionKey, *model.Session, bool) {
 // idOf is which endpoint has the inside address.
 func (g *traffic) idOf(a netip.Addr) int {
 	for id, e := range g.w.endpoints {
-		if e.addr == a {
+		if id != 0 && g.w.of(e) == a {
 			return id
 		}
 	}
@@ -229,7 +252,7 @@ func (g *traffic) sessionOut() model.Input {
 	}
 	d := g.from(id, key.Remote.Addr())
 	g.transport(&d, key.Proto, key.Inside.Port(), key.Remote.Port(), s.Mark, false)
-	if g.one(12) && key.Remote.Addr() != outsideAddr {
+	if g.one(12) && key.Remote.Addr() != g.w.outside {
 		return g.byStack(d, model.OffBridge)
 	}
 	return g.sentBy(id, d)
@@ -262,9 +285,9 @@ func (g *traffic) reply() model.Input {
 // unsolicited arrives from anywhere for any port.
 func (g *traffic) unsolicited() model.Input {
 	from := g.remote()
-	to := pick(g.rng, []netip.Addr{outsideAddr, outsideAddr, outsideAddr, outsideAddr, nextHop, g.w.endpoints[1].addr, gatewayAddr})
+	to := pick(g.rng, []netip.Addr{g.w.outside, g.w.outside, g.w.outside, g.w.outside, g.w.nextHop, g.w.addrOf(1), g.w.gateway})
 	if g.one(20) {
-		from = netip.AddrPortFrom(g.w.endpoints[2].addr, 9)
+		from = netip.AddrPortFrom(g.w.addrOf(2), 9)
 	}
 	d := g.at(from.Addr(), to)
 	g.transport(&d, g.proto(), from.Port(), g.w.ports[0]-1+uint16(g.rng.IntN(12)), g.rng.Uint32(), true)
@@ -272,6 +295,24 @@ func (g *traffic) unsolicited() model.Input {
 }
 
 // somewhere is a remote that nobody has talked to.
-func somewhere(rng *rand.Rand) netip.Addr {
-	return netip.AddrFrom4([4]byte{byte(1 + rng.IntN(223)), byte(rng.Uint32()), byte(rng.Uint32()), byte(rng.Uint32())})
+func (g *traffic) somewhere() netip.Addr {
+	a := g.w.outside.AsSlice()
+	for i := range a {
+		if i > 0 || a[0] != 0x20 { // of IPv6 it is a global one
+			a[i] = byte(g.rng.Uint32())
+		}
+	}
+	a[0] = max(1, a[0]%224)
+	addr, _ := netip.AddrFromSlice(a)
+	return addr
+}
+
+// last is the last address of a prefix.
+func last(p netip.Prefix) netip.Addr {
+	a := p.Masked().Addr().AsSlice()
+	for i := p.Bits(); i < 8*len(a); i++ {
+		a[i/8] |= 0x80 >> (i % 8)
+	}
+	addr, _ := netip.AddrFromSlice(a)
+	return addr
 }

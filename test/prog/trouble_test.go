@@ -14,11 +14,10 @@ import (
 
 // quoted is what an error quotes of a packet from src to dst.
 func (g *traffic) quoted(proto uint8, src, dst netip.AddrPort, in bool) []byte {
-	d := draft{ttl: 60, id: 7, src: src.Addr(), dst: dst.Addr(), options: g.options()}
-	d.etherType = 0x0800
+	d := draft{etherType: g.w.etherType, ttl: 60, id: 7, src: src.Addr(), dst: dst.Addr(), options: g.options(), chain: g.chain()}
 	g.transport(&d, proto, src.Port(), dst.Port(), 5, in)
 	b := d.frame()[14:]
-	least := 20 + len(d.options) + 8
+	least := d.headers() + 8
 	switch {
 	case g.one(3):
 		b = b[:least]
@@ -35,7 +34,11 @@ func (g *traffic) quoted(proto uint8, src, dst netip.AddrPort, in bool) []byte {
 
 // complaint gives the draft an error about the quotation; the frame may go on behind it.
 func (g *traffic) complaint(d *draft, quoted []byte) []byte {
-	d.icmp(pick(g.rng, []uint8{3, 3, 3, 11, 12, 4, 5}), uint8(g.rng.IntN(5)), 1400, quoted)
+	kinds := []uint8{3, 3, 3, 11, 12, 4, 5}
+	if g.w.isSix() {
+		kinds = []uint8{1, 1, 2, 2, 3, 4, 5, 100, 130}
+	}
+	d.icmp(pick(g.rng, kinds), uint8(g.rng.IntN(5)), 1400, quoted)
 	if g.one(15) {
 		d.body[2]++
 	}
@@ -59,9 +62,9 @@ func (g *traffic) errorIn() model.Input {
 	case g.one(10):
 		about = g.remote()
 	}
-	d := g.at(pick(g.rng, []netip.Addr{routerAddr, about.Addr()}), outsideAddr)
+	d := g.at(pick(g.rng, []netip.Addr{g.w.router, about.Addr()}), g.w.outside)
 	if g.one(20) {
-		d.dst = nextHop
+		d.dst = g.w.nextHop
 	}
 	return model.Input{Hook: model.FromUplink, Frame: g.complaint(&d, g.quoted(key.Proto, to, about, false))}
 }
@@ -75,12 +78,12 @@ func (g *traffic) errorOut() model.Input {
 	q := g.quoted(key.Proto, key.Remote, key.Inside, true)
 	id := g.idOf(key.Inside.Addr())
 	if id == 0 || g.one(4) {
-		d := draft{to: outsideMAC, from: g.w.uplinkMAC, etherType: 0x0800, ttl: 64, src: outsideAddr, dst: key.Remote.Addr()}
+		d := draft{to: outsideMAC, from: g.w.uplinkMAC, etherType: g.w.etherType, ttl: 64, src: g.w.outside, dst: key.Remote.Addr()}
 		return model.Input{Hook: model.ToUplink, Came: model.FromHost, Frame: g.complaint(&d, q)}
 	}
 	d := g.from(id, key.Remote.Addr())
 	frame := g.complaint(&d, q)
-	if key.Remote.Addr() == outsideAddr || g.one(3) {
+	if key.Remote.Addr() == g.w.outside || g.one(3) {
 		return model.Input{Hook: model.FromEndpoint, Endpoint: id, Frame: frame}
 	}
 	return model.Input{Hook: model.ToUplink, Came: model.OffBridge, Frame: frame}
@@ -100,11 +103,11 @@ func (g *traffic) slow() model.Input {
 	case 0:
 		came = model.FromElsewhere
 	case 1, 2, 3:
-		d.src, came = gatewayAddr, model.FromHost
+		d.src, came = g.w.gateway, model.FromHost
 	case 4:
-		d.src, came = outsideAddr, model.FromHost
+		d.src, came = g.w.outside, model.FromHost
 	case 5:
-		d.src = netip.MustParseAddr("192.168.15.99")
+		d.src = g.w.nobodyInside
 	}
 	g.transport(&d, g.proto(), pick(g.rng, g.insides), to.Port(), g.rng.Uint32(), false)
 	return g.byStack(d, came)
@@ -113,7 +116,7 @@ func (g *traffic) slow() model.Input {
 // hairpin is to an outside port that is mostly somebody's.
 func (g *traffic) hairpin() model.Input {
 	id := 1 + g.rng.IntN(2)
-	d := g.from(id, outsideAddr)
+	d := g.from(id, g.w.outside)
 	port, mark := g.w.ports[0]-1+uint16(g.rng.IntN(12)), g.rng.Uint32()
 	if _, s, ok := g.session(); ok {
 		port, mark = s.Outside.Port(), s.Mark
@@ -125,7 +128,7 @@ func (g *traffic) hairpin() model.Input {
 // strange is for the guard and the bridge, and of protocols without ports.
 func (g *traffic) strange() model.Input {
 	id := 1 + g.rng.IntN(3)
-	d := g.from(id, pick(g.rng, []netip.Addr{remoteAddr, elsewhereAddr, gatewayAddr, nobody}))
+	d := g.from(id, pick(g.rng, []netip.Addr{g.w.remotes[0], g.w.elsewhereAddr, g.w.gateway, g.w.nobody, g.w.group}))
 	g.transport(&d, g.proto(), 1000, 53, 0, false)
 	switch g.rng.IntN(10) {
 	case 0:
@@ -134,15 +137,15 @@ func (g *traffic) strange() model.Input {
 	case 1:
 		d.from = outsideMAC
 	case 2:
-		d.src = g.w.endpoints[1+g.rng.IntN(3)].addr
+		d.src = g.w.addrOf(1 + g.rng.IntN(3))
 	case 3:
-		d.etherType = pick(g.rng, []uint16{0x8100, 0x88a8, 0x0100, 0x86dd, 0x8847})
+		d.etherType = pick(g.rng, []uint16{0x8100, 0x88a8, 0x0100, 0x86dd, 0x0800, 0x8847})
 	case 4, 5:
 		d.proto = pick(g.rng, []uint8{47, 132, 255, 2})
 	case 6:
 		id = 0
 	case 7:
-		d.src, d.to = remoteAddr, g.w.uplinkMAC
+		d.src, d.to = g.w.remotes[0], g.w.uplinkMAC
 		return model.Input{Hook: model.FromUplink, Frame: d.frame()}
 	}
 	return g.sentBy(id, d)
@@ -159,19 +162,23 @@ func (g *traffic) mutate(frame []byte) []byte {
 		case 4:
 			frame[at] = pick(g.rng, []byte{0, 0xff})
 		case 5, 6: // in the headers
-			frame[14+g.rng.IntN(min(28, len(frame)-14))] = byte(g.rng.Uint32())
+			frame[14+g.rng.IntN(min(8+g.w.baseHeader(), len(frame)-14))] = byte(g.rng.Uint32())
 		case 7:
-			frame = frame[:max(34, at)]
+			frame = frame[:max(14+g.w.baseHeader(), at)]
 		case 8:
 			frame = append(frame, make([]byte, g.rng.IntN(64))...)
 		case 9:
 			if len(frame) >= 34 {
-				total := int(binary.BigEndian.Uint16(frame[16:])) - 2 + g.rng.IntN(4) - g.rng.IntN(2)*g.rng.IntN(20)
-				binary.BigEndian.PutUint16(frame[16:], uint16(total))
+				length := frame[16:18]
+				if g.w.isSix() {
+					length = frame[18:20]
+				}
+				total := int(binary.BigEndian.Uint16(length)) - 2 + g.rng.IntN(4) - g.rng.IntN(2)*g.rng.IntN(20)
+				binary.BigEndian.PutUint16(length, uint16(total))
 			}
 		}
 	}
-	if !g.one(4) {
+	if !g.w.isSix() && !g.one(4) {
 		mend(frame)
 	}
 	return frame

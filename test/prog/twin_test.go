@@ -5,8 +5,6 @@ package prog
 import (
 	"encoding/binary"
 	"fmt"
-	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 
@@ -18,11 +16,11 @@ import (
 	"flyover/test/packet"
 )
 
-// twin is a datapath and the model of it, which get the same packets.
+// twin is a datapath and the models of it, one for each family, which get the same packets.
 type twin struct {
 	*datapath
-	t     testing.TB
-	model *model.Model
+	t         testing.TB
+	four, six *family
 	// counted is how many packets have had each reason, by hook.
 	counted map[string]*[3]uint64
 	reasons map[string]bpf.DatapathReason
@@ -42,9 +40,6 @@ type way struct {
 	came     model.Came
 }
 
-// exemptPrefix is what sees inside addresses.
-var exemptPrefix = netip.MustParsePrefix("198.51.100.128/25")
-
 func newTwin(t testing.TB, opts options, sockets map[uint16]bool) *twin {
 	t.Helper()
 	w := &twin{
@@ -55,28 +50,16 @@ func newTwin(t testing.TB, opts options, sockets map[uint16]bool) *twin {
 	for _, r := range bpf.Reasons() {
 		w.reasons[r.String()] = r
 	}
-	w.model = model.New(model.Config{
-		Mapping: model.Mapping(opts.Mapping), Limits: model.Limits{
-			Sessions: opts.Limits.sessions, Mappings: opts.Limits.mappings, Rate: opts.Limits.rate, Burst: opts.Limits.burst,
-			Broadcasts: opts.Limits.broadcasts,
-		},
-		Entries: int(w.FoSessions4.MaxEntries()), Range: opts.Ports, Subnet: subnet, Gateway: gatewayAddr,
-		GatewayMAC: model.MAC(gatewayMAC), Outside: outsideAddr, UplinkMAC: model.MAC(w.uplinkMAC), MTU: mtu, Exempt: exemptPrefix,
-		Endpoints: w.modelEndpoints(), HostPorts: sockets, Route: routeOf,
-	}, w)
-	// The model knows no IPv6: its endpoints have none.
-	noIPv6 := *w.host
-	noIPv6.endpoints = slices.Clone(w.endpoints)
-	w.host = &noIPv6
-	for id := range w.endpoints[1:] {
-		w.endpoints[id+1].addr6 = netip.Addr{}
-		w.fillEndpoint(t, uint32(id+1))
-	}
+	w.four, w.six = w.newFamily(addresses4, w.tables4(), sockets), w.newFamily(addresses6, w.tables6(), sockets)
+	w.six.model.Share(w.four.model)
 	// What control says of the host itself and of exempt destinations, and other tests do without.
 	put(t, w.FoNeighbours4, bpf.DatapathNeighbourKey{Network: masqueraded, Addr: gatewayAddr.As4()},
 		bpf.DatapathNeighbourEntry{Mac: gatewayMAC, Ifindex: w.bridge})
-	put(t, w.FoExempt4, bpf.DatapathExemptKey{PrefixLen: 32 + uint32(exemptPrefix.Bits()), Network: masqueraded,
-		Addr: exemptPrefix.Addr().As4()}, bpf.DatapathExemptEntry{Network: masqueraded})
+	exempt4, exempt6 := addresses4.exempt, addresses6.exempt
+	put(t, w.FoExempt4, bpf.DatapathExemptKey{PrefixLen: 32 + uint32(exempt4.Bits()), Network: masqueraded,
+		Addr: exempt4.Addr().As4()}, bpf.DatapathExemptEntry{Network: masqueraded})
+	put(t, w.datapath.six.FoExempt6, bpf.Datapath6ExemptKey{PrefixLen: 32 + uint32(exempt6.Bits()), Network: masqueraded,
+		Addr: exempt6.Addr().As16()}, bpf.Datapath6ExemptEntry{Network: masqueraded})
 	var network bpf.DatapathNetworkEntry
 	if err := w.FoNetworks.Lookup(uint32(masqueraded), &network); err != nil {
 		t.Fatal(err)
@@ -86,39 +69,12 @@ func newTwin(t testing.TB, opts options, sockets map[uint16]bool) *twin {
 	return w
 }
 
-func (w *twin) modelEndpoints() map[int]model.Endpoint {
-	all := map[int]model.Endpoint{}
-	for id, e := range w.endpoints {
-		if id == 0 {
-			continue
-		}
-		network := map[uint32]netip.Prefix{masqueraded: subnet, routed: routedSubnet}[e.network]
-		all[id] = model.Endpoint{Addr: e.addr, MAC: model.MAC(e.mac), Subnet: network, Masqueraded: e.network == masqueraded}
+// familyOf is the family that the programs take a frame for, by its EtherType alone.
+func (w *twin) familyOf(frame []byte) *family {
+	if binary.BigEndian.Uint16(frame[12:]) == 0x86dd {
+		return w.six
 	}
-	return all
-}
-
-// onLink is the uplink's own segment.
-var onLink = netip.PrefixFrom(outsideAddr, 24).Masked()
-
-// routeOf is the routing table that makeHost and the lab have made.
-func routeOf(a netip.Addr) model.Route {
-	isBroadcast := func(p netip.Prefix) bool {
-		last := p.Masked().Addr().As4()
-		for i := p.Bits(); i < 32; i++ {
-			last[i/8] |= 0x80 >> (i % 8)
-		}
-		return a == netip.AddrFrom4(last)
-	}
-	switch {
-	case a == outsideAddr || a == unroutableAddr || a == elsewhere.Addr() || isBroadcast(onLink) || isBroadcast(elsewhere):
-		return model.Route{}
-	case elsewhere.Masked().Contains(a):
-		return model.Route{Way: model.Elsewhere}
-	case onLink.Contains(a):
-		return model.Route{Way: model.Uplink, NextHop: a}
-	}
-	return model.Route{Way: model.Uplink, NextHop: nextHop}
+	return w.four
 }
 
 // inject is the input for the program.
@@ -175,8 +131,9 @@ const heldMost = 40
 
 // send gives both the packet. It returns what they do not agree on, and what became of the packet.
 func (w *twin) send(in model.Input) (model.Outcome, []string) {
-	if w.model.HeldBack >= heldMost {
-		w.forgetDatagrams()
+	f := w.familyOf(in.Frame)
+	if f.model.HeldBack >= heldMost {
+		f.forgetDatagrams()
 	}
 	injected := w.inject(in)
 	opts := ebpf.RunOptions{Data: in.Frame, DataOut: w.out[:len(in.Frame)+256], Context: w.contextOf(in, injected)}
@@ -189,18 +146,26 @@ func (w *twin) send(in model.Input) (model.Outcome, []string) {
 	after := w.clock()
 	w.last = after
 	in.Time = model.Time{Seconds: uint32(before.Sec), From: milliseconds(before), To: milliseconds(after)}
-	other := w.model
+	other := f.model
 	if before.Sec != after.Sec { // the program may have seen either second
-		other = w.model.Clone()
+		other = f.model.Clone()
 	}
-	outcome, differences := w.judge(in, int32(action), opts.DataOut)
+	outcome, differences := f.judge(in, int32(action), opts.DataOut)
 	if len(differences) > 0 && before.Sec != after.Sec {
 		w.uncount(in.Hook, outcome.Reason)
-		w.model, in.Time.Seconds = other, uint32(after.Sec)
-		outcome, differences = w.judge(in, int32(action), opts.DataOut)
+		w.replace(f, other)
+		in.Time.Seconds = uint32(after.Sec)
+		outcome, differences = f.judge(in, int32(action), opts.DataOut)
 	}
 	w.countTraffic(in, outcome)
 	return outcome, differences
+}
+
+// replace gives the family another model, which has in common with the other family's what that had.
+func (w *twin) replace(f *family, m *model.Model) {
+	f.model = m
+	w.four.model.Share(m)
+	w.six.model.Share(m)
 }
 
 // countTraffic counts the packet for the endpoints that it has to do with.
@@ -240,7 +205,7 @@ func (w *twin) compareTraffic(id int) []string {
 }
 
 // judge lets the model have the packet that the program has had, and compares.
-func (w *twin) judge(in model.Input, action int32, frame []byte) (model.Outcome, []string) {
+func (w *family) judge(in model.Input, action int32, frame []byte) (model.Outcome, []string) {
 	want := w.model.Receive(in)
 	differences := append([]string{}, w.model.Faults...)
 	if got := w.actionOf(want.Reason); action != got {
