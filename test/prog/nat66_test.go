@@ -3,7 +3,6 @@
 package prog
 
 import (
-	"fmt"
 	"net/netip"
 	"testing"
 
@@ -126,26 +125,4 @@ func TestNAT66Ports(t *testing.T) {
 			d.expect(t, d.fromUplink(reply.Bytes()), expectation{reason: bpf.DatapathReasonFORWARD_INSIDE, frame: inside, to: uint32(id)})
 		}
 	})
-}
-
-// TestNAT66Extensions has extension headers on packets to the outside: destination options are passed over, unless the ports are too far
-// behind to be translated; what every router on the way is to look at is the stack's.
-func TestNAT66Extensions(t *testing.T) {
-	d := load(t, options{Mapping: independent})
-	remote := netip.AddrPortFrom(remoteAddr6, 53)
-	out := func() *packet.Packet {
-		return packet.New(layers.IPProtocolUDP, d.sent6(1, 21000, remote), []byte("payload"))
-	}
-	const destination, hop = layers.IPProtocolIPv6Destination, layers.IPProtocolIPv6HopByHop
-	for _, words := range []int{1, 2, 20, 22, 23, 24, 60, 125} {
-		with := behind(destination, extension(0, words))
-		want := expectation{reason: bpf.DatapathReasonFORWARD_OUTSIDE,
-			frame: with(translated6(out(), netip.AddrPortFrom(outsideAddr6, 21000), true))}
-		if 54+8*words > 255-20 {
-			want = expectation{reason: bpf.DatapathReasonDROP_EXTENSIONS}
-		}
-		t.Run(fmt.Sprintf("%d words of options", words), func(t *testing.T) { d.expect(t, d.fromEndpoint(1, with(out().Bytes())), want) })
-	}
-	with := behind(hop, extension(0, 1))
-	d.expect(t, d.fromEndpoint(1, with(out().Bytes())), expectation{reason: bpf.DatapathReasonPASS_OPTIONS})
 }
