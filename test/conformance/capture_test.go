@@ -110,14 +110,17 @@ func matches(pattern string, end netip.AddrPort) bool {
 	return want.Addr() == end.Addr() && (want.Port() == 0 || want.Port() == end.Port())
 }
 
-var inside = netip.MustParsePrefix("192.168.15.0/24")
+var (
+	inside  = netip.MustParsePrefix("192.168.15.0/24")
+	inside6 = netip.MustParsePrefix("fd00:15::/64")
+)
 
-// fromInside matches what carries an inside address as source, of IPv4 or ARP.
+// fromInside matches what carries an inside address as source, of IP or ARP.
 func fromInside(f frame) bool {
 	if arp := f.ARP(); arp != nil {
 		sender, _ := netip.AddrFromSlice(arp.SourceProtAddress)
 		return inside.Contains(sender)
 	}
 	src, _ := f.Addrs()
-	return inside.Contains(src)
+	return inside.Contains(src) || inside6.Contains(src)
 }

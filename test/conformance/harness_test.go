@@ -31,6 +31,15 @@ const (
 	outside     = lab.OutsideNamespace
 )
 
+// The same of IPv6.
+const (
+	addr6NS1     = "fd00:15::1"
+	addr6NS2     = "fd00:15::2"
+	addr6Gateway = "fd00:15::10"
+	addr6Uplink  = lab.UplinkAddress6
+	addr6Outside = lab.OutsideAddress6
+)
+
 // network is the default network; its last line is for more keys.
 const network = `networks:
   - name: br1
@@ -42,10 +51,22 @@ const network = `networks:
       - {namespace: ns2, addresses: [192.168.15.2]}
 `
 
+// network6 is the same network with IPv6 beside IPv4, by which the fences of all rows go.
+const network6 = `networks:
+  - name: br1
+    subnets: [192.168.15.0/24, fd00:15::/64]
+    gateway: [192.168.15.10, fd00:15::10]
+    datapath: {datapath}
+    endpoints:
+      - {namespace: ns1, addresses: [192.168.15.1, fd00:15::1]}
+      - {namespace: ns2, addresses: [192.168.15.2, fd00:15::2]}
+`
+
 // host is the lab with one datapath under test.
 type host struct {
 	t         *testing.T
 	ebpf      bool
+	six       bool     // there is IPv6, too
 	lenient   bool     // the row itself sends wrong checksums to the outside
 	exempt    string   // an address of the outside to which inside addresses may be shown
 	name      string   // of the part at hand
@@ -64,10 +85,20 @@ func (h *host) upDefault() {
 func (h *host) up(keys string) {
 	h.t.Helper()
 	text := network
+	if h.six {
+		text = network6
+	}
 	for line := range strings.Lines(strings.TrimSpace(keys)) {
 		text += "    " + strings.TrimRight(line, "\n") + "\n"
 	}
 	h.upFile(text)
+}
+
+// upBoth is up with IPv6 beside IPv4.
+func (h *host) upBoth(keys string) {
+	h.t.Helper()
+	h.six = true
+	h.up(keys)
 }
 
 // upFile is up with a whole file, in which {datapath} stands for the datapath under test.
@@ -78,8 +109,10 @@ func (h *host) upFile(text string) {
 		h.Failf("flyover up refuses the configuration")
 	}
 	h.checkDatapath()
-	for _, ns := range []string{"ns1", "ns2", outside} {
-		h.run(ns, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
+	if !h.six {
+		for _, ns := range []string{"ns1", "ns2", outside} {
+			h.run(ns, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
+		}
 	}
 	h.run(outside, "ip", "addr", "replace", addrSecond+"/24", "dev", lab.OutsideInterface)
 	h.offloads("off")

@@ -20,23 +20,40 @@ import (
 // captures at its ends. What a row then injects belongs to the flow.
 type path struct {
 	h              *host
+	pathEnds
 	client, server *net.UDPConn
 	mapped         string // the client as the server sees it, "address:port"
 	atNS1, atNS2   *capture
 	marks          int // given out so far
 }
 
-// The ends of the path, apart from the one that the datapath chooses.
+// pathEnds are the ends of a path apart from the one that the datapath chooses, and who routes.
+type pathEnds struct {
+	inside, remote  string // "address:port"
+	gateway, uplink string
+	neighbour       string // ns2's end, "address:port"
+}
+
 const (
 	pathInside = addrNS1 + ":5000"
 	pathRemote = addrOutside + ":3478"
 )
 
+var (
+	path4 = pathEnds{pathInside, pathRemote, addrGateway, addrUplink, addrNS2 + ":9"}
+	path6 = pathEnds{
+		"[" + addr6NS1 + "]:5000", "[" + addr6Outside + "]:3478", addr6Gateway, addr6Uplink, "[" + addr6NS2 + "]:9",
+	}
+)
+
 // openPath brings no network up; that is the row's.
-func openPath(h *host) *path {
+func openPath(h *host) *path { h.t.Helper(); return openPathOf(h, path4) }
+
+// openPathOf is openPath for the ends of either family.
+func openPathOf(h *host, ends pathEnds) *path {
 	h.t.Helper()
-	p := &path{h: h, atNS1: h.capture("ns1", "veth-ns1"), atNS2: h.capture("ns2", "veth-ns2")}
-	p.client, p.server = h.udp("ns1", pathInside), h.udp(outside, pathRemote)
+	p := &path{h: h, pathEnds: ends, atNS1: h.capture("ns1", "veth-ns1"), atNS2: h.capture("ns2", "veth-ns2")}
+	p.client, p.server = h.udp("ns1", p.inside), h.udp(outside, p.remote)
 	p.exchange()
 	return p
 }
@@ -45,7 +62,7 @@ func openPath(h *host) *path {
 func (p *path) exchange() {
 	h := p.h
 	h.t.Helper()
-	h.send(p.client, pathRemote, []byte("there"))
+	h.send(p.client, p.remote, []byte("there"))
 	_, mapped := h.receive(p.server, "datagram outside")
 	p.mapped = mapped.String()
 	h.send(p.server, p.mapped, []byte("and back"))
@@ -66,23 +83,23 @@ func marked(mark []byte) func(frame) bool {
 
 // out is a packet of the flow as ns1 sends it, to be routed.
 func (p *path) out(payload []byte) *packet.Packet {
-	return packet.New(layers.IPProtocolUDP, p.h.fromNS1(pathInside, pathRemote), payload)
+	return packet.New(layers.IPProtocolUDP, p.h.fromNS1(p.inside, p.remote), payload)
 }
 
 // in is a packet of the flow as the outside sends it.
 func (p *path) in(payload []byte) *packet.Packet {
-	return packet.New(layers.IPProtocolUDP, p.h.fromOutside(pathRemote, p.mapped), payload)
+	return packet.New(layers.IPProtocolUDP, p.h.fromOutside(p.remote, p.mapped), payload)
 }
 
 // outSeen is out as the outside receives it, with the TTL that it had.
 func (p *path) outSeen(payload []byte) *packet.Packet {
-	ends := p.h.ends(p.h.mac("", lab.Uplink), p.h.mac(outside, lab.OutsideInterface), p.mapped, pathRemote)
+	ends := p.h.ends(p.h.mac("", lab.Uplink), p.h.mac(outside, lab.OutsideInterface), p.mapped, p.remote)
 	return packet.New(layers.IPProtocolUDP, ends, payload)
 }
 
 // inSeen is in as ns1 receives it, with the TTL that it had.
 func (p *path) inSeen(payload []byte) *packet.Packet {
-	ends := p.h.ends(p.h.mac("", "br1"), p.h.mac("ns1", "veth-ns1"), pathRemote, pathInside)
+	ends := p.h.ends(p.h.mac("", "br1"), p.h.mac("ns1", "veth-ns1"), p.remote, p.inside)
 	return packet.New(layers.IPProtocolUDP, ends, payload)
 }
 
@@ -116,8 +133,8 @@ type side struct {
 
 func (p *path) sides() []side {
 	return []side{
-		{"outward", p.sendOut, p.out, p.outSeen, p.h.atOutside, p.atNS1, addrGateway, p.server, p.mapped},
-		{"inward", p.sendIn, p.in, p.inSeen, p.atNS1, p.h.atOutside, addrUplink, p.client, pathRemote},
+		{"outward", p.sendOut, p.out, p.outSeen, p.h.atOutside, p.atNS1, p.gateway, p.server, p.mapped},
+		{"inward", p.sendIn, p.in, p.inSeen, p.atNS1, p.h.atOutside, p.uplink, p.client, p.remote},
 	}
 }
 
@@ -138,8 +155,11 @@ func header(data []byte, change func(ip []byte)) []byte {
 	return data
 }
 
-// isError matches received ICMP errors; RFC 1122 section 3.2.2 has the list.
+// isError matches received ICMP errors; RFC 1122 section 3.2.2 has the list, and RFC 4443 section 2.1 those of IPv6.
 func isError(f frame) bool {
+	if icmp := f.ICMPv6(); icmp != nil && !f.Sent {
+		return icmp.TypeCode.Type() < layers.ICMPv6TypeEchoRequest
+	}
 	if f.Sent || f.ICMP() == nil {
 		return false
 	}

@@ -13,15 +13,24 @@ import (
 	"flyover/test/packet"
 )
 
-// dontFragment makes the identification meaningless (RFC 6864 section 4.1), for packets that are compared whole.
+// dontFragment makes the identification meaningless (RFC 6864 section 4.1), for packets that are compared whole. IPv6 has none.
 func dontFragment(p *packet.Packet, ttl uint8) *packet.Packet {
+	if p.IPv6 != nil {
+		p.IPv6.HopLimit = ttl
+		return p
+	}
 	p.IPv4.Flags, p.IPv4.TTL = layers.IPv4DontFragment, ttl
 	return p
 }
 
 func checkHops(_ *testing.T, h *host) {
 	h.upDefault()
-	p := openPath(h)
+	openPath(h).checkHops()
+}
+
+// checkHops is the row for the path's family.
+func (p *path) checkHops() {
+	h := p.h
 	p.eachSide(func(s side) {
 		for _, ttl := range []uint8{2, 64, 255} {
 			mark := p.mark()
@@ -30,7 +39,7 @@ func checkHops(_ *testing.T, h *host) {
 		}
 	})
 	h.part("bridged", func() {
-		ends := h.ends(h.mac("ns1", "veth-ns1"), h.mac("ns2", "veth-ns2"), pathInside, addrNS2+":9")
+		ends := h.ends(h.mac("ns1", "veth-ns1"), h.mac("ns2", "veth-ns2"), p.inside, p.neighbour)
 		for _, ttl := range []uint8{1, 2, 64, 255} {
 			mark := p.mark()
 			sent := dontFragment(packet.New(layers.IPProtocolUDP, ends, mark), ttl).Bytes()
@@ -71,7 +80,7 @@ func checkTimeExceeded(_ *testing.T, h *host) {
 		listener := h.tcpListen(outside, addrOutside+":80")
 		echo(listener)
 		for _, method := range [][]string{{}, {"-I"}, {"-T", "-p", "80"}} {
-			h.wantHops(method)
+			h.wantHops(method, addrGateway, addrOutside)
 		}
 	})
 }
@@ -86,15 +95,15 @@ func multicast(h *host, payload []byte) *packet.Packet {
 var hop = regexp.MustCompile(`(?m)^ *\d+ +(\S+)`)
 
 // wantHops traces from ns2, as ns1 may have got its share of ICMP errors already, and wants to see the gateway, then the outside.
-func (h *host) wantHops(method []string) {
+func (h *host) wantHops(method []string, gateway, remote string) {
 	h.t.Helper()
 	argv := append([]string{"traceroute", "-n", "-q", "1", "-w", "2", "-m", "3"}, method...)
-	out := h.run("ns2", append(argv, addrOutside)...)
+	out := h.run("ns2", append(argv, remote)...)
 	var hops []string
 	for _, m := range hop.FindAllStringSubmatch(out, -1) {
 		hops = append(hops, m[1])
 	}
-	if !slices.Equal(hops, []string{addrGateway, addrOutside}) {
+	if !slices.Equal(hops, []string{gateway, remote}) {
 		h.t.Log(out)
 		h.Failf("traceroute %s shows other hops", fmt.Sprint(method))
 	}

@@ -25,7 +25,7 @@ type row struct {
 	check       func(t *testing.T, h *host)
 }
 
-var rows = slices.Concat(mappingRows, tcpRows, icmpRows, routerRows, fragmentRows, segmentRows)
+var rows = slices.Concat(mappingRows, tcpRows, icmpRows, routerRows, fragmentRows, segmentRows, neighbourRows, router6Rows)
 
 // result is what a row's check has said of one datapath. Reasons are the same in each run: they are published.
 type result struct {

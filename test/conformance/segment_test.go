@@ -36,8 +36,12 @@ type segment struct {
 
 func upSegment(h *host) *segment {
 	h.t.Helper()
-	h.upFile(network + "      - {namespace: ns3, addresses: [192.168.15.3]}\n")
-	h.run("ns3", "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
+	if h.six {
+		h.upFile(network6 + "      - {namespace: ns3, addresses: [192.168.15.3, fd00:15::3]}\n")
+	} else {
+		h.upFile(network + "      - {namespace: ns3, addresses: [192.168.15.3]}\n")
+		h.run("ns3", "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
+	}
 	return &segment{
 		h:     h,
 		atNS1: h.capture("ns1", "veth-ns1"), atNS2: h.capture("ns2", "veth-ns2"), atNS3: h.capture("ns3", "veth-ns3"),

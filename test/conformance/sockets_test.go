@@ -32,7 +32,7 @@ func reuse(_, _ string, c syscall.RawConn) error {
 func (h *host) udp(namespace, local string) *net.UDPConn {
 	h.t.Helper()
 	conn := within(h, namespace, func() (*net.UDPConn, error) {
-		return net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(local)))
+		return net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(local)))
 	})
 	h.t.Cleanup(func() { conn.Close() })
 	return conn
@@ -85,7 +85,7 @@ func (h *host) tcpListen(namespace, local string) *net.TCPListener {
 	h.t.Helper()
 	l := within(h, namespace, func() (net.Listener, error) {
 		config := net.ListenConfig{Control: reuse}
-		return config.Listen(context.Background(), "tcp4", local)
+		return config.Listen(context.Background(), "tcp", local)
 	})
 	h.t.Cleanup(func() { l.Close() })
 	return l.(*net.TCPListener)
@@ -123,7 +123,7 @@ func (h *host) tryDial(namespace, local, remote string, timeout time.Duration) (
 	conn := within(h, namespace, func() (*net.TCPConn, error) {
 		d := net.Dialer{Timeout: timeout, Control: reuse, LocalAddr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(local))}
 		var c net.Conn
-		if c, failed = d.Dial("tcp4", remote); failed != nil {
+		if c, failed = d.Dial("tcp", remote); failed != nil {
 			return nil, nil
 		}
 		return c.(*net.TCPConn), nil

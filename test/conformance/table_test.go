@@ -20,7 +20,7 @@ const (
 // preface is the file's text before its tables.
 const preface = `# Conformance
 
-What RFCs ask of a NAT and of an IPv4 router, and IEEE 802 of a bridge, and who does it: flyover's eBPF datapath, and the Linux kernel's own bridge, routing
+What RFCs ask of a NAT and of a router of IPv4 and IPv6, and IEEE 802 of a bridge, and who does it: flyover's eBPF datapath, and the Linux kernel's own bridge, routing
 and nftables masquerade with its defaults (` + "`datapath: kernel`" + `). Each row is one test, run for both in the same lab: see
 ` + "`test/conformance`" + `. In every row two things are checked besides: no packet with an inside address reaches the outside, and
 none with a wrong checksum. Timers are tested as they are, by making sessions look older. ` + "`make conformance`" + ` makes this file.
@@ -39,6 +39,8 @@ var sections = []section{
 	{"IPv4 router", routerRows},
 	{"Fragments", fragmentRows},
 	{"Ethernet segment", segmentRows},
+	{"Neighbour discovery", neighbourRows},
+	{"IPv6 router", router6Rows},
 }
 
 // checkTable compares the committed file with the results of all rows, or writes it. It waits for a run of all rows.

@@ -17,7 +17,11 @@ const talkPause = 2 * time.Millisecond
 // back.
 func (h *host) talk(while func()) int {
 	h.t.Helper()
-	server, client := h.udp(outside, addrOutside+":7"), h.udp("ns2", addrNS2+":7000")
+	to, from := at(addrOutside, 7), at(addrNS2, 7000)
+	if h.six {
+		to, from = at(addr6Outside, 7), at(addr6NS2, 7000)
+	}
+	server, client := h.udp(outside, to.String()), h.udp("ns2", from.String())
 	for _, conn := range []*net.UDPConn{server, client} {
 		if err := conn.SetReadBuffer(1 << 20); err != nil {
 			h.t.Fatal(err)
@@ -27,7 +31,7 @@ func (h *host) talk(while func()) int {
 	stop := make(chan struct{})
 	var talking sync.WaitGroup
 	sent := 0
-	talking.Go(func() { sent = chatter(client, stop) })
+	talking.Go(func() { sent = chatter(client, to, stop) })
 	func() {
 		defer talking.Wait()
 		defer close(stop) // also if Failf ends it all
@@ -49,8 +53,7 @@ func reflect(conn *net.UDPConn) {
 }
 
 // chatter returns how many datagrams it has sent.
-func chatter(conn *net.UDPConn, stop <-chan struct{}) int {
-	to := netip.MustParseAddrPort(addrOutside + ":7")
+func chatter(conn *net.UDPConn, to netip.AddrPort, stop <-chan struct{}) int {
 	ticks := time.NewTicker(talkPause)
 	defer ticks.Stop()
 	for n := 0; ; n++ {

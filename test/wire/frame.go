@@ -27,6 +27,12 @@ func (f Frame) IPv4() *layers.IPv4 {
 	return ip
 }
 
+// IPv6 is the outermost IPv6 header, or nil.
+func (f Frame) IPv6() *layers.IPv6 {
+	ip, _ := f.Layer(layers.LayerTypeIPv6).(*layers.IPv6)
+	return ip
+}
+
 // ARP is the ARP packet, or nil.
 func (f Frame) ARP() *layers.ARP {
 	arp, _ := f.Layer(layers.LayerTypeARP).(*layers.ARP)
@@ -51,11 +57,20 @@ func (f Frame) ICMP() *layers.ICMPv4 {
 	return icmp
 }
 
-// Addrs are the IPv4 source and destination, invalid for other packets.
+// ICMPv6 is the ICMPv6 header, or nil; its body is its payload.
+func (f Frame) ICMPv6() *layers.ICMPv6 {
+	icmp, _ := f.Layer(layers.LayerTypeICMPv6).(*layers.ICMPv6)
+	return icmp
+}
+
+// Addrs are the IP source and destination, invalid for other packets.
 func (f Frame) Addrs() (src, dst netip.Addr) {
 	if ip := f.IPv4(); ip != nil {
 		src, _ = netip.AddrFromSlice(ip.SrcIP.To4())
 		dst, _ = netip.AddrFromSlice(ip.DstIP.To4())
+	} else if ip := f.IPv6(); ip != nil {
+		src, _ = netip.AddrFromSlice(ip.SrcIP)
+		dst, _ = netip.AddrFromSlice(ip.DstIP)
 	}
 	return src, dst
 }
@@ -93,7 +108,7 @@ func (f Frame) Destination() netip.AddrPort {
 func (f Frame) WrongChecksum() string {
 	ip := f.IPv4()
 	if ip == nil {
-		return ""
+		return f.wrongChecksum6()
 	}
 	header, payload := ip.Contents, ip.Payload
 	switch {
@@ -108,6 +123,26 @@ func (f Frame) WrongChecksum() string {
 	case ip.Protocol == layers.IPProtocolUDP && len(payload) >= 8 && payload[6]|payload[7] != 0 &&
 		Sum(pseudo(header, payload), payload) != 0xffff:
 		return "UDP"
+	}
+	return ""
+}
+
+// wrongChecksum6 is WrongChecksum of IPv6. Behind extension headers it cannot judge; a UDP checksum of zero is wrong (RFC 8200 section 8.1).
+func (f Frame) wrongChecksum6() string {
+	ip := f.IPv6()
+	if ip == nil || f.Partial {
+		return ""
+	}
+	name := map[layers.IPProtocol]string{layers.IPProtocolICMPv6: "ICMPv6", layers.IPProtocolTCP: "TCP", layers.IPProtocolUDP: "UDP"}[ip.NextHeader]
+	pseudo := binary.BigEndian.AppendUint32(append([]byte(nil), ip.Contents[8:40]...), uint32(len(ip.Payload)))
+	pseudo = append(pseudo, 0, 0, 0, byte(ip.NextHeader))
+	switch payload := ip.Payload; {
+	case name == "":
+		return ""
+	case name == "UDP" && len(payload) >= 8 && payload[6]|payload[7] == 0:
+		return name
+	case Sum(pseudo, payload) != 0xffff:
+		return name
 	}
 	return ""
 }
