@@ -19,7 +19,7 @@ import (
 // path is a UDP flow of ns1 with a server outside that has worked in both directions, so that all neighbours are known, and
 // captures at its ends. What a row then injects belongs to the flow.
 type path struct {
-	h              *host
+	h *host
 	pathEnds
 	client, server *net.UDPConn
 	mapped         string // the client as the server sees it, "address:port"

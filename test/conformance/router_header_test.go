@@ -91,7 +91,7 @@ func (h *host) dropped() uint64 {
 	return n
 }
 
-// counters are the kernel's of IPv4 and UDP on the host; InErrors is UDP's.
+// counters are the kernel's of IPv4 and UDP on the host; InErrors is UDP's. Those of IPv6 have names with a 6.
 func (h *host) counters() map[string]uint64 {
 	h.t.Helper()
 	counters := map[string]uint64{}
@@ -104,6 +104,15 @@ func (h *host) counters() map[string]uint64 {
 		lines := strings.Split(string(data), "\n")
 		for i := 0; i+1 < len(lines); i += 2 { // names, then values
 			addCounters(counters, strings.Fields(lines[i]), strings.Fields(lines[i+1]))
+		}
+	}
+	data, err := os.ReadFile("/proc/thread-self/net/snmp6")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) { // name and value
+		if name := strings.Fields(line); strings.Contains(name[0], "6") {
+			counters[name[0]], _ = strconv.ParseUint(name[1], 10, 64)
 		}
 	}
 	return counters
