@@ -13,8 +13,8 @@ import (
 )
 
 var fragmentRows = []row{
-	{49, "Fragments in order pass both ways", "RFC 4787 REQ-14", "", checkInOrder},
-	{50, "Fragments out of order pass both ways", "RFC 4787 REQ-14", "", checkOutOfOrder},
+	{49, "Fragments in order pass both ways, of IPv4 and IPv6", "RFC 4787 REQ-14", "", both(checkInOrder)},
+	{50, "Fragments out of order pass both ways, of IPv4 and IPv6", "RFC 4787 REQ-14", "", both(checkOutOfOrder)},
 	{51, "Overlapping and tiny fragments are dropped", "RFC 1858; RFC 3128; RFC 5722", "", checkOverlaps},
 	{52, "A flood of fragments does not hurt others", "RFC 4787 REQ-14a", "", checkFragmentFlood},
 	{53, "Fragments of two endpoints with one identification are not mixed up",
@@ -23,25 +23,25 @@ var fragmentRows = []row{
 
 func checkInOrder(_ *testing.T, h *host) {
 	h.upDefault()
-	p := openPath(h)
+	p := openPathOf(h, h.path())
 	mayFragment(h, p.client)
 	mayFragment(h, p.server)
 	sizes := []int{2000, 9000, 65507}
 	h.part("outward", func() {
 		for _, size := range sizes {
-			h.send(p.client, pathRemote, noise(size))
+			h.send(p.client, p.remote, noise(size))
 			h.wantDatagram(p.server, noise(size), p.mapped)
 		}
 	})
 	h.part("inward", func() {
 		for _, size := range sizes {
 			h.send(p.server, p.mapped, noise(size))
-			h.wantDatagram(p.client, noise(size), pathRemote)
+			h.wantDatagram(p.client, noise(size), p.remote)
 		}
 	})
 	h.part("ping", func() {
 		for _, size := range sizes {
-			if out, err := h.try("ns1", "ping", "-c", "1", "-W", "2", "-s", fmt.Sprint(size), addrOutside); err != nil {
+			if out, err := h.try("ns1", "ping", "-c", "1", "-W", "2", "-s", fmt.Sprint(size), h.addr.outside); err != nil {
 				h.t.Log(out)
 				h.Failf("no answer to one of %d octets", size)
 			}
@@ -54,7 +54,7 @@ var orders = [][]int{{2, 1, 0}, {2, 0, 1}, {1, 0, 2}, {1, 2, 0}, {0, 2, 1}}
 
 func checkOutOfOrder(_ *testing.T, h *host) {
 	h.upDefault()
-	p := openPath(h)
+	p := openPathOf(h, h.path())
 	p.eachSide(func(s side) {
 		for i, order := range orders {
 			h.t.Logf("order %v", order)

@@ -38,7 +38,34 @@ const (
 	addr6Gateway = "fd00:15::10"
 	addr6Uplink  = lab.UplinkAddress6
 	addr6Outside = lab.OutsideAddress6
+	addr6Second  = "2001:db8:ffff::3"
 )
+
+// addresses are those of one family.
+type addresses struct {
+	ns1, ns2, uplink, outside, second string
+}
+
+var (
+	addr4 = addresses{addrNS1, addrNS2, addrUplink, addrOutside, addrSecond}
+	addr6 = addresses{addr6NS1, addr6NS2, addr6Uplink, addr6Outside, addr6Second}
+)
+
+// remotes are three that differ from the first in the port, and in the address.
+func (a addresses) remotes() []string {
+	return []string{at(a.outside, 3478).String(), at(a.outside, 3479).String(), at(a.second, 3478).String()}
+}
+
+// both makes a row of a check that asks the host for its addresses: it is for IPv4, and then for IPv6 in the same lab.
+func both(check func(t *testing.T, h *host)) func(t *testing.T, h *host) {
+	return func(t *testing.T, h *host) {
+		h.six = true
+		for _, family := range []addresses{addr4, addr6} {
+			h.addr = family
+			h.part("", func() { check(t, h) })
+		}
+	}
+}
 
 // network is the default network; its last line is for more keys.
 const network = `networks:
@@ -66,6 +93,7 @@ const network6 = `networks:
 type host struct {
 	t         *testing.T
 	ebpf      bool
+	addr      addresses
 	six       bool     // there is IPv6, too
 	lenient   bool     // the row itself sends wrong checksums to the outside
 	exempt    string   // an address of the outside to which inside addresses may be shown
@@ -115,6 +143,9 @@ func (h *host) upFile(text string) {
 		}
 	}
 	h.run(outside, "ip", "addr", "replace", addrSecond+"/24", "dev", lab.OutsideInterface)
+	if h.six {
+		h.run(outside, "ip", "addr", "replace", addr6Second+"/64", "dev", lab.OutsideInterface, "nodad")
+	}
 	h.offloads("off")
 	if h.atOutside == nil {
 		h.atOutside = h.capture(outside, lab.OutsideInterface)

@@ -89,7 +89,7 @@ func checkTrial(t *testing.T, i int, tr trial) {
 	labtest.Alone(t, func(t *testing.T) {
 		inLab = true
 		stayOnOneCPU(t, i)
-		h := &host{t: t, ebpf: tr.datapath == flyover}
+		h := &host{t: t, ebpf: tr.datapath == flyover, addr: addr4}
 		h.part("", func() {
 			store(t, tr.name(), h.ask(tr))
 			h.always()

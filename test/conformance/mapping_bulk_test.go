@@ -27,7 +27,7 @@ func (h *host) mapped(from *net.UDPConn, to string) uint16 {
 	mark := newMark()
 	h.send(from, to, mark)
 	f := h.atOutside.wait("datagram at the outside", 1, marked(mark))[0]
-	if f.Source().Addr().String() != addrUplink || f.Destination().String() != to {
+	if f.Source().Addr().String() != h.addr.uplink || f.Destination().String() != to {
 		h.t.Log(f)
 		h.Failf("a datagram does not arrive from the uplink's address where it was sent to")
 	}
@@ -61,7 +61,7 @@ func (h *host) tcpMapped(namespace, local, server string) netip.AddrPort {
 		}
 	}
 	seen := accepted.RemoteAddr().(*net.TCPAddr).AddrPort()
-	if seen.Addr().String() != addrUplink {
+	if seen.Addr().String() != h.addr.uplink {
 		h.Failf("a TCP connection does not arrive from the uplink's address")
 	}
 	return seen

@@ -15,11 +15,12 @@ import (
 // Both have sent to the other's mapping before, so that no filter is in the way.
 func checkUDPHairpin(_ *testing.T, h *host) {
 	h.upDefault()
+	remotes := h.addr.remotes()
 	h.udpServers(remotes[:1])
 	atNS1, atNS2 := h.capture("ns1", "veth-ns1"), h.capture("ns2", "veth-ns2")
-	first, second := h.udp("ns1", addrNS1+":5000"), h.udp("ns2", addrNS2+":5000")
-	firstSeen := at(addrUplink, h.mapped(first, remotes[0])).String()
-	secondSeen := at(addrUplink, h.mapped(second, remotes[0])).String()
+	first, second := h.udp("ns1", at(h.addr.ns1, 5000).String()), h.udp("ns2", at(h.addr.ns2, 5000).String())
+	firstSeen := at(h.addr.uplink, h.mapped(first, remotes[0])).String()
+	secondSeen := at(h.addr.uplink, h.mapped(second, remotes[0])).String()
 	h.send(second, firstSeen, []byte("to open the filter"))
 	h.fence("ns2")
 	_, _, _ = read(first, drained)
@@ -45,12 +46,12 @@ func checkUDPHairpin(_ *testing.T, h *host) {
 func checkTCPHairpin(_ *testing.T, h *host) {
 	h.upDefault()
 	const size = 10 << 20
-	client := h.tcpMapped("ns1", addrNS1+":6000", addrOutside+":80")
-	server := h.tcpMapped("ns2", addrNS2+":6000", addrOutside+":80")
+	client := h.tcpMapped("ns1", at(h.addr.ns1, 6000).String(), at(h.addr.outside, 80).String())
+	server := h.tcpMapped("ns2", at(h.addr.ns2, 6000).String(), at(h.addr.outside, 80).String())
 	// It sends a SYN to the client's mapping, so that no filter is in the way; nobody listens there.
-	_, _ = h.tryDial("ns2", addrNS2+":6000", client.String(), 200*time.Millisecond)
-	l := h.tcpListen("ns2", addrNS2+":6000")
-	conn := h.tcpDial("ns1", addrNS1+":6000", server.String())
+	_, _ = h.tryDial("ns2", at(h.addr.ns2, 6000).String(), client.String(), 200*time.Millisecond)
+	l := h.tcpListen("ns2", at(h.addr.ns2, 6000).String())
+	conn := h.tcpDial("ns1", at(h.addr.ns1, 6000).String(), server.String())
 	accepted := h.tcpAccept(l, "connection to another endpoint's mapping")
 	if seen := accepted.RemoteAddr().String(); seen != client.String() {
 		h.t.Logf("seen as %s, want %s", seen, client)

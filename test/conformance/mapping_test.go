@@ -16,8 +16,8 @@ const lowPorts = "A source port below 1024 gets a higher one: below 1024 are the
 	"the place of one that is started later (CVE-2021-3773)."
 
 var mappingRows = []row{
-	{1, "UDP mapping is endpoint-independent", "RFC 4787 REQ-1", "", checkUDPMapping},
-	{2, "TCP mapping is endpoint-independent", "RFC 5382 REQ-1", "", checkTCPMapping},
+	{1, "UDP mapping is endpoint-independent, of IPv4 and IPv6", "RFC 4787 REQ-1", "", both(checkUDPMapping)},
+	{2, "TCP mapping is endpoint-independent, of IPv4 and IPv6", "RFC 5382 REQ-1", "", both(checkTCPMapping)},
 	{3, "ICMP query mapping is host-independent", "RFC 5508 REQ-1a", "", checkICMPMapping},
 	{4, "No two inside ends share a port", "RFC 4787 REQ-3, RFC 5382 REQ-7", "", checkOverloading},
 	{5, "Behaviour does not change with load or collisions", "RFC 4787 REQ-11", "", checkDeterminism},
@@ -27,8 +27,8 @@ var mappingRows = []row{
 	{9, "UDP timer is at least 2 minutes, and 5 minutes by default", "RFC 4787 REQ-5", "", checkUDPTimer},
 	{10, "Packets from inside refresh a mapping, those from outside do not", "RFC 4787 REQ-6, RFC 7857 section 7", "", checkRefresh},
 	{11, "ICMP errors and RST from inside do not refresh a mapping", "RFC 7857 section 7.1", "", checkErrorRefresh},
-	{12, "UDP hairpinning, with the external source shown", "RFC 4787 REQ-9", "", checkUDPHairpin},
-	{13, "TCP hairpinning, with the external source shown", "RFC 5382 REQ-8", "", checkTCPHairpin},
+	{12, "UDP hairpinning, with the external source shown, of IPv4 and IPv6", "RFC 4787 REQ-9", "", both(checkUDPHairpin)},
+	{13, "TCP hairpinning, with the external source shown, of IPv4 and IPv6", "RFC 5382 REQ-8", "", both(checkTCPHairpin)},
 	{14, "UDP checksum 0 stays 0, a computed 0 is sent as FFFF", "RFC 768, RFC 3022 section 4.1", "", checkUDPZero},
 	{15, "Checksums are right with all offloads", "RFC 3022 section 4.1, RFC 1624", "", checkOffloads},
 	{16, "A port of a host socket is not used", "CVE-2021-3773", "", checkHostSocket},
@@ -37,8 +37,8 @@ var mappingRows = []row{
 	{19, "A freed port is not given to others for 2 minutes", "RFC 6888 REQ-8", "", checkHeldPort},
 }
 
-// remotes are three that differ from the first in the port, and in the address.
-var remotes = []string{addrOutside + ":3478", addrOutside + ":3479", addrSecond + ":3478"}
+// remotes are those of IPv4, for rows that are about it alone.
+var remotes = addr4.remotes()
 
 // taken is how the first three rows fail. Another endpoint has the same source port and comes first to the later remotes: a NAT
 // that keeps ports where it can, and lets endpoints share one towards different remotes, has nothing left to keep there.
@@ -46,9 +46,10 @@ const taken = "another port towards another remote, after another endpoint has u
 
 func checkUDPMapping(_ *testing.T, h *host) {
 	h.upDefault()
-	client, servers := h.udp("ns1", addrNS1+":5000"), h.udpServers(remotes)
-	other := h.udp("ns2", addrNS2+":5000")
-	h.mapped(other, addrSecond+":3480")
+	remotes := h.addr.remotes()
+	client, servers := h.udp("ns1", at(h.addr.ns1, 5000).String()), h.udpServers(remotes)
+	other := h.udp("ns2", at(h.addr.ns2, 5000).String())
+	h.mapped(other, at(h.addr.second, 3480).String())
 	port := h.mapped(client, remotes[0])
 	for _, to := range remotes[1:] {
 		h.mapped(other, to)
@@ -57,7 +58,7 @@ func checkUDPMapping(_ *testing.T, h *host) {
 		}
 	}
 	for _, server := range servers {
-		h.send(server, at(addrUplink, port).String(), []byte(server.LocalAddr().String()))
+		h.send(server, at(h.addr.uplink, port).String(), []byte(server.LocalAddr().String()))
 		if data, from := h.receive(client, "reply"); from.String() != string(data) {
 			h.Failf("a reply is from another remote than it says")
 		}
@@ -67,11 +68,11 @@ func checkUDPMapping(_ *testing.T, h *host) {
 func checkTCPMapping(_ *testing.T, h *host) {
 	h.upDefault()
 	var seen []netip.AddrPort
-	for _, server := range []string{addrOutside + ":80", addrOutside + ":81", addrSecond + ":80"} {
+	for _, server := range []netip.AddrPort{at(h.addr.outside, 80), at(h.addr.outside, 81), at(h.addr.second, 80)} {
 		if len(seen) > 0 {
-			h.tcpMapped("ns2", addrNS2+":6000", server)
+			h.tcpMapped("ns2", at(h.addr.ns2, 6000).String(), server.String())
 		}
-		seen = append(seen, h.tcpMapped("ns1", addrNS1+":6000", server))
+		seen = append(seen, h.tcpMapped("ns1", at(h.addr.ns1, 6000).String(), server.String()))
 	}
 	if seen[0] != seen[1] || seen[0] != seen[2] {
 		h.t.Log(seen)

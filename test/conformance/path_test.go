@@ -46,6 +46,14 @@ var (
 	}
 )
 
+// path has the ends of the family that the row is about.
+func (h *host) path() pathEnds {
+	if h.addr == addr6 {
+		return path6
+	}
+	return path4
+}
+
 // openPath brings no network up; that is the row's.
 func openPath(h *host) *path { h.t.Helper(); return openPathOf(h, path4) }
 

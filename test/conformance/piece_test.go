@@ -20,9 +20,15 @@ type piece struct {
 // thirds are pieces of a datagram of about 3000 octets.
 var thirds = []piece{{0, 1000}, {1000, 2000}, {2000, 0}}
 
-// fragments cuts a whole frame without IPv4 options.
+// fragments cuts a whole frame without IPv4 options, or IPv6 extension headers.
 func fragments(frame []byte, id uint16, pieces ...piece) [][]byte {
 	var all [][]byte
+	if frame[14]>>4 == 6 {
+		for _, cut := range pieces {
+			all = append(all, fragment6(frame, cut, uint32(id)))
+		}
+		return all
+	}
 	datagram := frame[34:]
 	for _, cut := range pieces {
 		offset := uint16(cut.from / 8)
@@ -39,6 +45,24 @@ func fragments(frame []byte, id uint16, pieces ...piece) [][]byte {
 		}))
 	}
 	return all
+}
+
+// fragment6 is a fragment of what is behind the IPv6 header of a frame (RFC 8200 section 4.5).
+func fragment6(frame []byte, cut piece, id uint32) []byte {
+	const header = 14 + 40
+	datagram := frame[header:]
+	value := uint16(cut.from)
+	if cut.to == 0 {
+		cut.to = len(datagram)
+	} else {
+		value |= 1 // more fragments
+	}
+	x := binary.BigEndian.AppendUint16([]byte{frame[20], 0}, value)
+	x = binary.BigEndian.AppendUint32(x, id)
+	f := slices.Concat(frame[:header], x, datagram[cut.from:cut.to])
+	f[20] = byte(layers.IPProtocolIPv6Fragment)
+	binary.BigEndian.PutUint16(f[18:], uint16(len(f)-header))
+	return f
 }
 
 // receivedFragment matches fragments that came in.

@@ -19,8 +19,8 @@ import (
 )
 
 var router6Rows = []row{
-	{70, "IPv6 is routed: hop limit, ICMPv6 errors and their rate, extension headers", "RFC 8200; RFC 4443 sections 2.4, 3.2 and 3.3; RFC 7112", "",
-		checkRouter6},
+	{70, "IPv6 is routed: hop limit, ICMPv6 errors and their rate, extension headers",
+		"RFC 8200; RFC 4443 sections 2.4, 3.2 and 3.3; RFC 7112", "", checkRouter6},
 }
 
 var (
@@ -278,32 +278,14 @@ func (p *path) checkFirstFragment() {
 	p.eachSide(func(s side) {
 		mark := p.mark()
 		whole := behindExtension(s.make(mark).Bytes(), layers.IPProtocolIPv6Destination, padding(0, 3))
-		chain := whole[atICMPv6:]
-		for len(chain)%8 > 0 { // behind the UDP datagram's end
-			chain = append(chain, 0)
-		}
 		received := len(s.at.All(func(f frame) bool { return fragmentOf(f, 0x7112) || marked(mark)(f) }))
-		s.send(fragment6(whole, chain[:16], 0, true, 0x7112))
-		s.send(fragment6(whole, chain[16:], 16, false, 0x7112))
+		s.send(fragment6(whole, piece{0, 16}, 0x7112))
+		s.send(fragment6(whole, piece{16, 0}, 0x7112))
 		p.fence()
 		if len(s.at.All(func(f frame) bool { return fragmentOf(f, 0x7112) || marked(mark)(f) })) > received {
 			h.Failf("a packet whose first fragment has not all headers passes")
 		}
 	})
-}
-
-// fragment6 is a part of what is behind the IPv6 header of a frame, whose first header is of destination options.
-func fragment6(whole, part []byte, offset int, more bool, id uint32) []byte {
-	x := []byte{byte(layers.IPProtocolIPv6Destination), 0}
-	value := uint16(offset)
-	if more {
-		value |= 1
-	}
-	x = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint16(x, value), id)
-	f := slices.Concat(whole[:atICMPv6], x, part)
-	f[20] = byte(layers.IPProtocolIPv6Fragment)
-	binary.BigEndian.PutUint16(f[18:], uint16(len(f)-atICMPv6))
-	return f
 }
 
 // fragmentOf matches received fragments with an identification.

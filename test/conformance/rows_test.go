@@ -97,7 +97,7 @@ func verdict(t *testing.T, r row, datapath string, got result) {
 // judge runs the check. Failf ends its goroutine, so it has its own.
 func judge(t *testing.T, r row, datapath string) result {
 	stayOnOneCPU(t, r.number+slices.Index(datapaths, datapath))
-	h := &host{t: t, ebpf: datapath == flyover}
+	h := &host{t: t, ebpf: datapath == flyover, addr: addr4}
 	h.part("", func() {
 		r.check(t, h)
 		h.always()
@@ -163,6 +163,9 @@ func (h *host) Failf(format string, args ...any) {
 	reason := fmt.Sprintf(format, args...)
 	if h.name != "" {
 		reason = h.name + ": " + reason
+	}
+	if h.addr == addr6 {
+		reason = "IPv6: " + reason
 	}
 	h.t.Logf("row fails: %s", reason)
 	h.failures = append(h.failures, reason)
