@@ -20,8 +20,8 @@ const (
 // preface is the file's text before its tables.
 const preface = `# Conformance
 
-What RFCs ask of a NAT and of a router of IPv4 and IPv6, and IEEE 802 of a bridge, and who does it: flyover's eBPF datapath, and the Linux kernel's own bridge, routing
-and nftables masquerade with its defaults (` + "`datapath: kernel`" + `). Each row is one test, run for both in the same lab: see
+What RFCs ask of a NAT and of a router of IPv4 and IPv6, and IEEE 802 of a bridge, and who does it: flyover's eBPF datapath, and the Linux kernel's own
+bridge, routing and nftables masquerade with its defaults (` + "`datapath: kernel`" + `). Each row is one test, run for both in the same lab: see
 ` + "`test/conformance`" + `. In every row two things are checked besides: no packet with an inside address reaches the outside, and
 none with a wrong checksum. Timers are tested as they are, by making sessions look older; only the neighbours'
 of row 62 are asked after more often than by default. ` + "`make conformance`" + ` makes this file.
