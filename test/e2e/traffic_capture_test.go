@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/gopacket/gopacket/layers"
+
 	"flyover/test/lab"
 	"flyover/test/wire"
 )
@@ -61,7 +63,7 @@ func (c *capture) none(t *testing.T, what string, match func(frame) bool) {
 	}
 }
 
-// between matches IPv4 from one address to another.
+// between matches packets from one address to another.
 func between(src, dst netip.Addr) func(frame) bool {
 	return func(f frame) bool {
 		s, d := f.Addrs()
@@ -69,18 +71,24 @@ func between(src, dst netip.Addr) func(frame) bool {
 	}
 }
 
-// received matches IPv4 that came in for one receiver: the host announces multicast groups when it likes.
+// received matches packets that came in for one receiver, but not the neighbours': the host announces multicast groups, and asks for
+// the outside's MAC, when it likes.
 func received(f frame) bool {
 	_, dst := f.Addrs()
-	return !f.Sent && dst.IsValid() && !dst.IsMulticast()
+	return !f.Sent && dst.IsValid() && !dst.IsMulticast() && !neighbourDiscovery(f)
 }
 
-// fromInside matches what carries an inside address as source, of IPv4 or ARP.
+func neighbourDiscovery(f frame) bool {
+	icmp := f.ICMPv6()
+	return icmp != nil && icmp.TypeCode.Type() >= layers.ICMPv6TypeRouterSolicitation && icmp.TypeCode.Type() <= layers.ICMPv6TypeRedirect
+}
+
+// fromInside matches what carries an inside address as source, of IPv4, IPv6 or ARP.
 func fromInside(f frame) bool {
 	if arp := f.ARP(); arp != nil {
 		sender, _ := netip.AddrFromSlice(arp.SourceProtAddress)
 		return inside.Contains(sender)
 	}
 	src, _ := f.Addrs()
-	return inside.Contains(src)
+	return inside.Contains(src) || insideSix.Contains(src)
 }

@@ -16,8 +16,8 @@ const mapsDir = "/sys/fs/bpf/flyover/v3/maps"
 
 // What bpftool shows of the maps after some traffic is for people: names, and addresses as bytes.
 func TestTrafficMapDump(t *testing.T) {
-	over(t, func(t *testing.T, _ variant) {
-		exchangeWithOutside(t)
+	over(t, func(t *testing.T, v variant) {
+		exchangeWithOutside(t, v)
 		want := map[string][]string{
 			"fo_endpoints":   {`"ifindex": 4`, `"addr4": [192,168,15,1]`, `"mac": ` + bytesOf(t, "ns1", "veth-ns1")},
 			"fo_fdb":         {`"mac": ` + bytesOf(t, "ns2", "veth-ns2"), `"ifindex": `, `"endpoint": 1`},

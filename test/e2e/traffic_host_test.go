@@ -15,23 +15,23 @@ var (
 
 // The host and its endpoints reach each other by both of the host's addresses, unaltered.
 func TestTrafficHost(t *testing.T) {
-	overAll(t, func(t *testing.T, _ variant) {
-		for _, to := range []place{inNS1, inNS2} {
-			exchange(t, atGateway, to)
-			exchange(t, to, atGateway)
-			exchange(t, to, atUplink)
+	overFamilies(t, func(t *testing.T, v variant) {
+		for _, to := range []place{v.ns1, v.ns2} {
+			exchange(t, v.gateway, to)
+			exchange(t, to, v.gateway)
+			exchange(t, to, v.uplink)
 		}
 	})
 }
 
 // The host's own traffic to the outside and back is nobody's business, also while endpoints have sessions with the same remote.
 func TestTrafficHostToOutside(t *testing.T) {
-	overAll(t, func(t *testing.T, v variant) {
-		exchange(t, atUplink, atOutside)
-		exchangeWithOutside(t)
+	overFamilies(t, func(t *testing.T, v variant) {
+		exchange(t, v.uplink, v.atOutside)
+		exchangeWithOutside(t, v)
 		before := status(t)
-		exchange(t, atUplink, atOutside)
-		exchange(t, atOutside, atUplink)
+		exchange(t, v.uplink, v.atOutside)
+		exchange(t, v.atOutside, v.uplink)
 		if !v.ebpf {
 			return
 		}

@@ -51,6 +51,10 @@ func overIPv6(t *testing.T, test func(*testing.T)) {
 			labtest.Alone(t, func(t *testing.T) {
 				flyover(t, "up", "-f", configFile(t, config))
 				forwardsAs(t, config)
+				if !strings.Contains(config, "datapath: kernel") {
+					sealed(t)
+					conserved(t)
+				}
 				test(t)
 			})
 		})

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -26,6 +24,7 @@ var (
 	addrUplink     = netip.MustParseAddr(lab.UplinkAddress)
 	addrOutside    = netip.MustParseAddr(lab.OutsideAddress)
 	inside         = netip.MustParsePrefix("192.168.15.0/24")
+	insideSix      = netip.MustParsePrefix("fd00::/8")
 )
 
 const outside = lab.OutsideNamespace
@@ -44,15 +43,31 @@ networks:
 
 // variant is one way to forward: eBPF by either hook, or the kernel's own, the incumbent that all is compared with.
 type variant struct {
-	name string
-	args []string // of `flyover up`, after the configuration
-	ebpf bool
+	name   string
+	hook   string // "" for the kernel's own
+	config string // "": the default network
+	ebpf   bool
+	family
+}
+
+// family is where the ends of flows are, in one address family.
+type family struct {
+	six                                  bool
+	ns1, ns2, gateway, uplink, atOutside place
+	mtu                                  int // of a UDP or ICMP message's payload, lest it is fragmented
+	most                                 int // of such a payload
 }
 
 var (
-	tcx    = variant{"tcx", []string{"--hook", "tcx"}, true}
-	clsact = variant{"clsact", []string{"--hook", "clsact"}, true}
-	kernel = variant{"kernel", nil, false}
+	overIPv4 = family{false, inNS1, inNS2, atGateway, atUplink, atOutside, 1472, 65507}
+	// The payload of IPv6 is the longest that ping has, too; 20 octets more would do.
+	overSix = family{true, ns1Six, ns2Six, gatewaySix, uplinkSix, outsideSix, 1452, 65507}
+
+	tcx       = variant{"tcx", "tcx", "", true, overIPv4}
+	clsact    = variant{"clsact", "clsact", "", true, overIPv4}
+	kernel    = variant{"kernel", "", kernelConfig, false, overIPv4}
+	tcxSix    = variant{"tcx, IPv6", "tcx", dualStack, true, overSix}
+	kernelSix = variant{"kernel, IPv6", "", kernelDatapath(ipv6Only), false, overSix}
 )
 
 // overEBPF runs test in a fresh lab with the default network for either hook.
@@ -65,13 +80,20 @@ func overAll(t *testing.T, test func(*testing.T, variant)) {
 	over(t, test, tcx, clsact, kernel)
 }
 
+// overFamilies is overAll with either address family.
+func overFamilies(t *testing.T, test func(*testing.T, variant)) {
+	over(t, test, tcx, clsact, kernel, tcxSix, kernelSix)
+}
+
 func over(t *testing.T, test func(*testing.T, variant), variants ...variant) {
 	for _, v := range variants {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
 			labtest.Alone(t, func(t *testing.T) {
 				v.up(t)
-				quiet(t)
+				if !v.six {
+					quiet(t)
+				}
 				if v.ebpf { // the kernel's own lets some through, see TestTrafficUnsolicitedByKernel
 					sealed(t)
 					conserved(t)
@@ -93,13 +115,12 @@ func quiet(t *testing.T) {
 // up brings the network up and checks that it is forwarded as asked for: a test of the wrong datapath proves nothing.
 func (v variant) up(t *testing.T) {
 	t.Helper()
-	args := append([]string{"flyover", "up"}, v.args...)
-	if !v.ebpf {
-		file := filepath.Join(t.TempDir(), "kernel.yaml")
-		if err := os.WriteFile(file, []byte(kernelConfig), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		args = append(args, "-f", file)
+	args := []string{"flyover", "up"}
+	if v.config != "" {
+		args = append(args, "-f", configFile(t, v.config))
+	}
+	if v.ebpf {
+		args = append(args, "--hook", v.hook)
 	}
 	run(t, "", args...)
 	s := status(t)
@@ -109,8 +130,8 @@ func (v variant) up(t *testing.T) {
 		}
 		return
 	}
-	if s.Networks[0].Datapath != "ebpf" || string(s.Uplinks[0].Hook) != v.name {
-		t.Fatalf("datapath is %s on %s, want ebpf on %s", s.Networks[0].Datapath, s.Uplinks[0].Hook, v.name)
+	if s.Networks[0].Datapath != "ebpf" || string(s.Uplinks[0].Hook) != v.hook {
+		t.Fatalf("datapath is %s on %s, want ebpf on %s", s.Networks[0].Datapath, s.Uplinks[0].Hook, v.hook)
 	}
 }
 

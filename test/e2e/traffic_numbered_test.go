@@ -23,8 +23,8 @@ const (
 
 // Each of a stream of numbered packets arrives once and in order, and is counted once.
 func TestTrafficNumberedStream(t *testing.T) {
-	overAll(t, func(t *testing.T, v variant) {
-		ns1, ns2, out := udpAt(t, inNS1, 0), udpAt(t, inNS2, 0), udpAt(t, atOutside, 0)
+	overFamilies(t, func(t *testing.T, v variant) {
+		ns1, ns2, out := udpAt(t, v.ns1, 0), udpAt(t, v.ns2, 0), udpAt(t, v.atOutside, 0)
 		counts := func(reason string, send func()) {
 			if !v.ebpf {
 				send()
@@ -38,7 +38,7 @@ func TestTrafficNumberedStream(t *testing.T) {
 		counts("FORWARD_ENDPOINT", func() { numberedStream(t, ns2, ns1, addrPort(ns1)) })
 		var back netip.AddrPort
 		counts("FORWARD_OUTSIDE", func() { back = numberedStream(t, ns1, out, addrPort(out)) })
-		if back.Addr() != addrUplink {
+		if back.Addr() != v.uplink.addr {
 			t.Errorf("the outside saw %s", back)
 		}
 		counts("FORWARD_INSIDE", func() { numberedStream(t, out, ns1, back) })

@@ -13,8 +13,8 @@ const bulk = 4 << 20
 
 // Large transfers, whose packets are up to 64 KiB long with offloads on and fill the MTU with offloads off.
 func TestTrafficBulkToOutside(t *testing.T) {
-	overAll(t, func(t *testing.T, _ variant) {
-		longest := bulkToOutside(t)
+	overFamilies(t, func(t *testing.T, v variant) {
+		longest := bulkToOutside(t, v)
 		if longest <= 1514 {
 			t.Errorf("the longest packet had %d octets: no GSO, the test does not test it", longest)
 		}
@@ -22,9 +22,9 @@ func TestTrafficBulkToOutside(t *testing.T) {
 }
 
 func TestTrafficBulkWithoutOffloads(t *testing.T) {
-	overAll(t, func(t *testing.T, _ variant) {
+	overFamilies(t, func(t *testing.T, v variant) {
 		noOffloads(t)
-		if longest := bulkToOutside(t); longest != 1514 {
+		if longest := bulkToOutside(t, v); longest != 1514 {
 			t.Errorf("the longest packet had %d octets, want 1514", longest)
 		}
 	})
@@ -32,25 +32,25 @@ func TestTrafficBulkWithoutOffloads(t *testing.T) {
 
 // Offloads on at one end only: partial checksums and GSO packets meet interfaces that do not take them.
 func TestTrafficBulkMixedOffloads(t *testing.T) {
-	overAll(t, func(t *testing.T, _ variant) {
+	overFamilies(t, func(t *testing.T, v variant) {
 		for _, end := range [][2]string{{"", lab.Uplink}, {"ns1", "veth-ns1"}, {"", "veth-ns1-br"}} {
 			run(t, end[0], "ethtool", "-K", end[1], "tx", "off", "tso", "off", "gso", "off", "gro", "off")
-			tcpTransfer(t, inNS1, atOutside, bulk)
-			tcpTransfer(t, inNS1, inNS2, bulk)
+			tcpTransfer(t, v.ns1, v.atOutside, bulk)
+			tcpTransfer(t, v.ns1, v.ns2, bulk)
 			run(t, end[0], "ethtool", "-K", end[1], "tx", "on", "tso", "on", "gso", "on")
 		}
 	})
 }
 
 // bulkToOutside transfers to the outside and back, from both namespaces, and returns the length of the longest packet there.
-func bulkToOutside(t *testing.T) int {
+func bulkToOutside(t *testing.T, v variant) int {
 	t.Helper()
 	seen := openCapture(t, outside, lab.OutsideInterface)
-	tcpTransfer(t, inNS1, atOutside, bulk)
-	tcpTransfer(t, inNS2, atOutside, bulk)
+	tcpTransfer(t, v.ns1, v.atOutside, bulk)
+	tcpTransfer(t, v.ns2, v.atOutside, bulk)
 	longest := 0
 	for _, f := range seen.All(received) {
-		if src, _ := f.Addrs(); src != addrUplink {
+		if src, _ := f.Addrs(); src != v.uplink.addr {
 			t.Fatalf("the outside saw %s", f)
 		}
 		longest = max(longest, len(f.Data()))

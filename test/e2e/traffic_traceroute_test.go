@@ -13,13 +13,13 @@ import (
 
 // Each method of traceroute shows the gateway, then the outside.
 func TestTrafficTraceroute(t *testing.T) {
-	overAll(t, func(t *testing.T, _ variant) {
-		port := tcpServe(t, atOutside, func(*net.TCPConn) {})
+	overFamilies(t, func(t *testing.T, v variant) {
+		port := tcpServe(t, v.atOutside, func(*net.TCPConn) {})
 		for _, method := range [][]string{{}, {"-I"}, {"-T", "-p", fmt.Sprint(port)}} {
 			argv := append([]string{"traceroute", "-n", "-q", "1", "-w", "2", "-m", "4"}, method...)
 			for _, ns := range []string{"ns1", "ns2"} {
-				out := run(t, ns, append(argv, addrOutside.String())...)
-				if diff := cmp.Diff([]string{addrGateway.String(), addrOutside.String()}, hops(out)); diff != "" {
+				out := run(t, ns, append(argv, v.atOutside.addr.String())...)
+				if diff := cmp.Diff([]string{v.gateway.addr.String(), v.atOutside.addr.String()}, hops(out)); diff != "" {
 					t.Errorf("traceroute %v from %s: hops (-want +got)\n%s\n%s", method, ns, diff, out)
 				}
 			}

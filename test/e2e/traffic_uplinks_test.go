@@ -42,7 +42,7 @@ func twoUplinks(t *testing.T, v variant) {
 // upAgain is what has to be run after a change of the host's addresses.
 func upAgain(t *testing.T, v variant) {
 	t.Helper()
-	flyover(t, append([]string{"up", "-f", configFile(t, "uplinks: [eth0, eth1]\n"+tutorial)}, v.args...)...)
+	flyover(t, "up", "-f", configFile(t, "uplinks: [eth0, eth1]\n"+tutorial), "--hook", v.hook)
 }
 
 // tellSource starts a server that answers every datagram with the source that it came from.

@@ -3,7 +3,6 @@
 package wire
 
 import (
-	"encoding/binary"
 	"net/netip"
 
 	"github.com/gopacket/gopacket"
@@ -31,6 +30,17 @@ func (f Frame) IPv4() *layers.IPv4 {
 func (f Frame) IPv6() *layers.IPv6 {
 	ip, _ := f.Layer(layers.LayerTypeIPv6).(*layers.IPv6)
 	return ip
+}
+
+// TTL is that of IPv4, or the hop limit of IPv6; 0 for other packets.
+func (f Frame) TTL() uint8 {
+	if ip := f.IPv4(); ip != nil {
+		return ip.TTL
+	}
+	if ip := f.IPv6(); ip != nil {
+		return ip.HopLimit
+	}
+	return 0
 }
 
 // ARP is the ARP packet, or nil.
@@ -63,7 +73,7 @@ func (f Frame) ICMPv6() *layers.ICMPv6 {
 	return icmp
 }
 
-// Addrs are the IP source and destination, invalid for other packets.
+// Addrs are the source and destination of IPv4 or IPv6, invalid for other packets.
 func (f Frame) Addrs() (src, dst netip.Addr) {
 	if ip := f.IPv4(); ip != nil {
 		src, _ = netip.AddrFromSlice(ip.SrcIP.To4())
@@ -101,67 +111,4 @@ func (f Frame) Destination() netip.AddrPort {
 		return netip.AddrPortFrom(dst, f.ICMP().Id)
 	}
 	return netip.AddrPortFrom(dst, 0)
-}
-
-// WrongChecksum names the header whose checksum is wrong, or nothing. It computes the sums over the octets as they are on the wire.
-// What it cannot judge is right: a fragment's transport checksum, one that is left to a later hop, and a UDP checksum of zero.
-func (f Frame) WrongChecksum() string {
-	ip := f.IPv4()
-	if ip == nil {
-		return f.wrongChecksum6()
-	}
-	header, payload := ip.Contents, ip.Payload
-	switch {
-	case Sum(header) != 0xffff:
-		return "IPv4"
-	case f.Partial || ip.FragOffset > 0 || ip.Flags&layers.IPv4MoreFragments > 0:
-		return ""
-	case ip.Protocol == layers.IPProtocolICMPv4 && Sum(payload) != 0xffff:
-		return "ICMP"
-	case ip.Protocol == layers.IPProtocolTCP && Sum(pseudo(header, payload), payload) != 0xffff:
-		return "TCP"
-	case ip.Protocol == layers.IPProtocolUDP && len(payload) >= 8 && payload[6]|payload[7] != 0 &&
-		Sum(pseudo(header, payload), payload) != 0xffff:
-		return "UDP"
-	}
-	return ""
-}
-
-// wrongChecksum6 is WrongChecksum of IPv6. Behind extension headers it cannot judge; a UDP checksum of zero is wrong (RFC 8200 section 8.1).
-func (f Frame) wrongChecksum6() string {
-	ip := f.IPv6()
-	if ip == nil || f.Partial {
-		return ""
-	}
-	name := map[layers.IPProtocol]string{layers.IPProtocolICMPv6: "ICMPv6", layers.IPProtocolTCP: "TCP", layers.IPProtocolUDP: "UDP"}[ip.NextHeader]
-	pseudo := binary.BigEndian.AppendUint32(append([]byte(nil), ip.Contents[8:40]...), uint32(len(ip.Payload)))
-	pseudo = append(pseudo, 0, 0, 0, byte(ip.NextHeader))
-	switch payload := ip.Payload; {
-	case name == "":
-		return ""
-	case name == "UDP" && len(payload) >= 8 && payload[6]|payload[7] == 0:
-		return name
-	case Sum(pseudo, payload) != 0xffff:
-		return name
-	}
-	return ""
-}
-
-// Sum is the ones' complement sum of RFC 1071 over parts, each but the last of an even length. With a right checksum it is 0xffff.
-func Sum(parts ...[]byte) uint16 {
-	var s uint32
-	for _, part := range parts {
-		for i, b := range part {
-			s += uint32(b) << (8 * (1 - i%2))
-			s = s&0xffff + s>>16
-		}
-	}
-	return uint16(s)
-}
-
-// pseudo is the pseudo header of TCP and UDP.
-func pseudo(header, payload []byte) []byte {
-	p := append([]byte(nil), header[12:20]...)
-	p = append(p, 0, header[9])
-	return binary.BigEndian.AppendUint16(p, uint16(len(payload)))
 }
