@@ -18,10 +18,10 @@ func (d *datapath) outwards6(chain ...extensionHeader) draft {
 }
 
 // as is the draft with another source, one hop later.
-func (p draft) as(src netip.Addr) draft {
-	p.src, p.ttl = src, p.ttl-1
-	p.udp(21000, 53, p.body[8:])
-	return p
+func (d draft) as(src netip.Addr) draft {
+	d.src, d.ttl = src, d.ttl-1
+	d.udp(21000, 53, d.body[8:])
+	return d
 }
 
 // TestNAT66Extensions: what is behind destination options is translated as far as it is looked at, and dropped beyond.
