@@ -201,17 +201,17 @@ func parseRemote(text string) (control.Remotes, error) {
 	if text == "" {
 		return control.Remotes{}, nil
 	}
-	if prefix, err := netip.ParsePrefix(text); err == nil {
+	if prefix, err := netip.ParsePrefix(text); err == nil && !prefix.Addr().Is4In6() {
 		return control.Remotes{Prefix: prefix.Masked()}, nil
 	}
-	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
+	if addr, err := netip.ParseAddr(text); err == nil && !addr.Is4In6() && addr.Zone() == "" {
 		return control.Remotes{Prefix: netip.PrefixFrom(addr, addr.BitLen())}, nil
 	}
-	if ap, err := netip.ParseAddrPort(text); err == nil && ap.Addr().Zone() == "" && ap.Port() != 0 {
+	if ap, err := netip.ParseAddrPort(text); err == nil && !ap.Addr().Is4In6() && ap.Addr().Zone() == "" && ap.Port() != 0 {
 		return control.Remotes{Prefix: netip.PrefixFrom(ap.Addr(), ap.Addr().BitLen()), Port: ap.Port()}, nil
 	}
 	return control.Remotes{}, usageError{fmt.Errorf(
-		"remote %q is no address, address:port or prefix; write it like 203.0.113.1, [2001:db8::1]:53 or 203.0.113.0/24", text)}
+		"remote %q is no address, address:port or prefix; write it like 203.0.113.1, 203.0.113.1:53, [2001:db8::1]:53 or 203.0.113.0/24", text)}
 }
 
 // parsePort reads PORT or PROTOCOL/PORT; the protocol is empty if there is none.

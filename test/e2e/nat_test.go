@@ -43,49 +43,72 @@ networks:
 
 var inNS3 = place{"ns3", netip.MustParseAddr("192.168.16.1")}
 
+// inIPv6 makes of natConfig, and of what is asked about it, the same of IPv6.
+var inIPv6 = strings.NewReplacer("192.168.15.0/24", "fd00:15::/64", "192.168.16.0/24", "fd00:16::/64", "192.168.15.", "fd00:15::",
+	"192.168.16.", "fd00:16::", "203.0.113.1:5001", "[2001:db8:ffff::1]:5001", "203.0.113.0/24", "2001:db8:ffff::/64",
+	"198.51.100.1", "2001:db8:77::1", "icmp/", "icmpv6/")
+
 // Every command's whole output, as text and JSON, on flows of known ports. The second endpoint's UDP port is taken by the first.
 func TestNAT(t *testing.T) {
-	labtest.Alone(t, func(t *testing.T) {
-		flyover(t, "up", "-f", configFile(t, natConfig))
-		hold := openFlows(t)
-		var said strings.Builder
-		ask := func(command string) {
-			fmt.Fprintf(&said, "> nat %s\n%s\n", command, natOutput(flyover(t, append([]string{"nat"}, strings.Fields(command)...)...)))
+	for name, c := range map[string]struct {
+		family
+		ns3   place
+		write func(string) string
+	}{
+		"nat":  {overIPv4, inNS3, func(s string) string { return s }},
+		"nat6": {overSix, place{"ns3", netip.MustParseAddr("fd00:16::1")}, inIPv6.Replace},
+	} {
+		t.Run(name, func(t *testing.T) {
+			labtest.Alone(t, func(t *testing.T) {
+				flyover(t, "up", "-f", configFile(t, c.write(natConfig)))
+				hold := openFlows(t, c.family, c.ns3)
+				golden(t, name, natCommands(t, c.write))
+				hold()
+			})
+		})
+	}
+}
+
+// natCommands is what all commands say.
+func natCommands(t *testing.T, write func(string) string) string {
+	t.Helper()
+	var said strings.Builder
+	ask := func(command string) {
+		command = write(command)
+		fmt.Fprintf(&said, "> nat %s\n%s\n", command, natOutput(flyover(t, append([]string{"nat"}, strings.Fields(command)...)...)))
+	}
+	for _, command := range []string{
+		"sessions", "sessions --endpoint ns2", "sessions --endpoint veth-ns3-br", "sessions --remote 203.0.113.1:5001",
+		"sessions --remote 203.0.113.0/24 --endpoint 192.168.16.1", "sessions --remote 198.51.100.1",
+		"mappings", "mappings --endpoint ns2", "mappings --endpoint ns3", "who 4000", "who tcp/4001", "who icmp/1077", "who tcp/20000",
+		"stats",
+	} {
+		ask(command)
+		ask(command + " -o json")
+	}
+	for _, endpoint := range []string{"--endpoint ns2", "--endpoint 192.168.16.1", ""} {
+		for _, command := range []string{"flush " + endpoint, "sessions", "mappings", "stats"} {
+			ask(strings.TrimSpace(command))
 		}
-		for _, command := range []string{
-			"sessions", "sessions --endpoint ns2", "sessions --endpoint veth-ns3-br", "sessions --remote 203.0.113.1:5001",
-			"sessions --remote 203.0.113.0/24 --endpoint 192.168.16.1", "sessions --remote 198.51.100.1",
-			"mappings", "mappings --endpoint ns2", "mappings --endpoint ns3", "who 4000", "who tcp/4001", "who icmp/1077", "who tcp/20000",
-			"stats",
-		} {
-			ask(command)
-			ask(command + " -o json")
-		}
-		for _, endpoint := range []string{"--endpoint ns2", "--endpoint 192.168.16.1", ""} {
-			for _, command := range []string{"flush " + endpoint, "sessions", "mappings", "stats"} {
-				ask(strings.TrimSpace(command))
-			}
-		}
-		hold()
-		golden(t, "nat", said.String())
-	})
+	}
+	return said.String()
 }
 
 // openFlows makes them, and returns what has to be called when they are not needed any more.
-func openFlows(t *testing.T) (hold func()) {
+func openFlows(t *testing.T, f family, ns3 place) (hold func()) {
 	t.Helper()
-	servers := []*net.UDPConn{udpAt(t, atOutside, 5001), udpAt(t, atOutside, 5002)}
-	first, second := udpAt(t, inNS1, 4000), udpAt(t, inNS2, 4000)
+	servers := []*net.UDPConn{udpAt(t, f.atOutside, 5001), udpAt(t, f.atOutside, 5002)}
+	first, second := udpAt(t, f.ns1, 4000), udpAt(t, f.ns2, 4000)
 	sendTo(t, first, servers[0])
 	sendTo(t, first, servers[1])
 	sendTo(t, second, servers[0])
 	listener := within(t, outside, func() (*net.TCPListener, error) {
-		return net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(netip.AddrPortFrom(addrOutside, 8080)))
+		return net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(f.atOutside.addr, 8080)))
 	})
 	connections := []*net.TCPConn{
-		connectFrom(t, inNS1, 4001, listener), connectFrom(t, inNS2, 4002, listener), connectFrom(t, inNS3, 20000, listener),
+		connectFrom(t, f.ns1, 4001, listener), connectFrom(t, f.ns2, 4002, listener), connectFrom(t, ns3, 20000, listener),
 	}
-	run(t, "ns1", "ping", "-q", "-c1", "-W5", "-e", "1077", addrOutside.String())
+	run(t, "ns1", "ping", "-q", "-c1", "-W5", "-e", "1077", f.atOutside.addr.String())
 	return func() {
 		for _, c := range connections {
 			c.Close()
@@ -114,7 +137,7 @@ func connectFrom(t *testing.T, from place, port uint16, to *net.TCPListener) *ne
 	t.Helper()
 	conn := within(t, from.ns, func() (*net.TCPConn, error) {
 		d := net.Dialer{Timeout: patience, KeepAlive: -1, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from.addr, port))}
-		c, err := d.Dial("tcp4", to.Addr().String())
+		c, err := d.Dial("tcp", to.Addr().String())
 		if err != nil {
 			return nil, err
 		}
@@ -135,8 +158,8 @@ var (
 	natTimesText = regexp.MustCompile(` +(\d+)s +(\d+)s  `)
 	natTimesJSON = regexp.MustCompile(`"idle_seconds": (\d+),\n(\s*)"left_seconds": (\d+)`)
 	// natPortText and natPortJSON find the outside port that is drawn.
-	natPortText = regexp.MustCompile(`(192\.168\.15\.2:4000 +203\.0\.113\.2:)\d+ *`)
-	natPortJSON = regexp.MustCompile(`("inside_address": "192\.168\.15\.2",\n\s*"inside_port": 4000,\n` +
+	natPortText = regexp.MustCompile(`((?:192\.168\.15\.2|\[fd00:15::2]):4000 +(?:203\.0\.113\.2|\[2001:db8:ffff::2]):)\d+ *`)
+	natPortJSON = regexp.MustCompile(`("inside_address": "(?:192\.168\.15\.2|fd00:15::2)",\n\s*"inside_port": 4000,\n` +
 		`(?:.*\n){2}\s*"outside_port": )\d+`)
 )
 
