@@ -109,15 +109,16 @@ func forgedARP(i injector) []forgery {
 	return all
 }
 
+var neighbourState = regexp.MustCompile(` (REACHABLE|STALE|DELAY|PROBE)\b| ref \d+| tentative| nodad`)
+
 // neighbours is what the others know of addresses and MACs. Their states go on by themselves and are left out.
 func neighbours(t *testing.T) []string {
 	t.Helper()
-	state := regexp.MustCompile(` (REACHABLE|STALE|DELAY|PROBE)\b| ref \d+`)
 	var all []string
 	for _, argv := range [][]string{
 		{"ip", "-4", "-n", "ns2", "neigh", "show"}, {"ip", "-4", "neigh", "show"}, {"bridge", "fdb", "show", "br", "br1"},
 	} {
-		all = append(all, state.ReplaceAllString(run(t, "", argv...), ""))
+		all = append(all, neighbourState.ReplaceAllString(run(t, "", argv...), ""))
 	}
 	return all
 }
