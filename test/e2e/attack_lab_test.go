@@ -69,6 +69,9 @@ func newAttack(t *testing.T, datapath string, six bool) *attack {
 	flyover(t, "up", "-f", configFile(t, strings.ReplaceAll(attackConfig, "{datapath}", datapath)))
 	if six {
 		credulousSix(t)
+		if datapath == "kernel" { // flyover tells the host where its endpoints are, whatever the datapath
+			run(t, "", "ip", "-6", "neigh", "flush", "dev", "br1", "nud", "permanent")
+		}
 	} else {
 		quiet(t)
 		run(t, "ns3", "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
