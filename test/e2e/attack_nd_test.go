@@ -4,7 +4,9 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"strings"
@@ -198,4 +200,46 @@ func (a *attack) probe(x []extension, target netip.Addr) {
 	a.Helper()
 	a.sendICMP6(allNodesMAC, netip.IPv6Unspecified(), solicitedNode(target), x, layers.ICMPv6TypeNeighborSolicitation,
 		gopacket.Payload(append(make([]byte, 4), target.AsSlice()...)))
+}
+
+// In pieces, a message has no more power: not even if its type is in another fragment than the first, which has to have all headers.
+func TestAttackNDInFragments(t *testing.T) {
+	attacksSix(t, func(a *attack) {
+		for cut, reason := range map[int]string{0: "DROP_TRANSPORT", 8: "DROP_ND_MALFORMED", 24: "DROP_ND_MALFORMED"} {
+			run(a.T, "ns2", "ping", "-c", "1", "-W", "5", gatewaySix.addr.String())
+			send := func() { a.advertiseInFragments(cut, gatewaySix.addr) }
+			if a.ebpf {
+				a.refused(reason, 1, send)
+				continue
+			}
+			if cut > 0 { // otherwise Linux refuses it, too (RFC 7112)
+				a.impersonates(fmt.Sprintf("cut at octet %d", cut), ns2Six, gatewaySix, send)
+			}
+		}
+	})
+}
+
+// advertiseInFragments tells ns2 that the attacker is the claimed, the message being behind options and cut in two.
+func (a *attack) advertiseInFragments(cut int, claimed netip.Addr) {
+	a.Helper()
+	ip := &layers.IPv6{Version: 6, HopLimit: 255, NextHeader: layers.IPProtocolIPv6Fragment, SrcIP: ns1Six.addr.AsSlice(), DstIP: ns2Six.addr.AsSlice()}
+	header := &layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(layers.ICMPv6TypeNeighborAdvertisement, 0)}
+	_ = header.SetNetworkLayerForChecksum(ip)
+	message := gopacket.NewSerializeBuffer()
+	if err := gopacket.SerializeLayers(message, gopacket.SerializeOptions{ComputeChecksums: true}, header, &layers.ICMPv6NeighborAdvertisement{
+		Flags: 0x20, TargetAddress: claimed.AsSlice(), Options: layers.ICMPv6Options{{Type: layers.ICMPv6OptTargetAddress, Data: a.own}},
+	}); err != nil {
+		a.Fatal(err)
+	}
+	all := append([]byte{byte(layers.IPProtocolICMPv6), 0, 1, 4, 0, 0, 0, 0}, message.Bytes()...)
+	cut += 8
+	id := rand.Uint32()
+	for _, piece := range []struct {
+		offset int // and whether more follow
+		data   []byte
+	}{{1, all[:cut]}, {cut, all[cut:]}} {
+		fragment := gopacket.Payload{byte(layers.IPProtocolIPv6Destination), 0, 0, byte(piece.offset)}
+		fragment = append(binary.BigEndian.AppendUint32(fragment, id), piece.data...)
+		a.send(a.T, ethernet(a.own, a.neighbor, layers.EthernetTypeIPv6), ip, fragment)
+	}
 }
