@@ -74,7 +74,7 @@ func (g *traffic) next() model.Input {
 func (g *traffic) isFit(in model.Input) bool {
 	f := in.Frame
 	etherType := binary.BigEndian.Uint16(f[12:])
-	if etherType == 0x0806 || etherType == 0x86dd {
+	if etherType == 0x0806 || etherType == 0x86dd && len(f) < 14+40 { // the latter BPF_PROG_RUN refuses
 		return false
 	}
 	switch {
