@@ -63,7 +63,7 @@ lint: need-go setup-generate ## vet, staticcheck, headers, imports, licences
 	CLANG=$(CLANG) test/lint.sh
 
 test: need-go need-root setup-test ## run every test: unit, PROG_RUN, end-to-end (as root, in labs)
-	go test -count=1 -timeout 20m $(TESTFLAGS) $(PACKAGES)
+	go test -count=1 -timeout 30m $(TESTFLAGS) $(PACKAGES)
 
 test-kernels: setup-kernels build ## boot Debian's 6.1 and 6.12 kernels in QEMU and try the datapath there
 	test/kernel/run.sh '6\.1\.'
