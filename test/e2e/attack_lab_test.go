@@ -96,6 +96,10 @@ func credulousSix(t *testing.T) {
 			run(t, end[0], "sysctl", "-qw", "net.ipv6.conf."+end[1]+"."+setting)
 		}
 	}
+	// The kernel makes it when it notices the link, which may be after up has returned.
+	until(t, "the victim's link-local address", func() bool {
+		return strings.Contains(run(t, "ns2", "ip", "-6", "addr", "show", "dev", "veth-ns2", "scope", "link", "-tentative"), "fe80:")
+	})
 }
 
 func (a *attack) on(attack func(*attack)) {
