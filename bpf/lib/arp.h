@@ -84,7 +84,7 @@ static __always_inline enum reason resolve(struct pkt *p, const struct endpoint_
 	}
 	if (arp->operation != bpf_htons(ARPOP_REPLY))
 		return DROP_ARP_MALFORMED;
-	if (sender != endpoint_addr(ep))
+	if (!endpoint_has(ep, sender))
 		return DROP_ARP_SENDER;
 	eth = pkt_eth(p);
 	return eth && mac_equal(eth->h_dest, net->gateway_mac) ? PASS_HOST : DROP_ARP_REPLY;

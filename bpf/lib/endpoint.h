@@ -108,13 +108,13 @@ static __always_inline addr_t endpoint_addr(const struct endpoint_entry *ep)
 	return addr_load(FAMILY == 6 ? ep->addr6 : ep->addr4);
 }
 
-/* Is the address one of the endpoint's? */
+/* Is the address one of the endpoint's? 0 is nobody's, also of who has none of the family. */
 static __always_inline bool endpoint_has(const struct endpoint_entry *ep, addr_t addr)
 {
 #if FAMILY == 6
 	return addr == endpoint_addr(ep) || endpoint_mac_makes(ep->mac, addr, addr >> 64);
 #else
-	return addr == endpoint_addr(ep);
+	return addr && addr == endpoint_addr(ep);
 #endif
 }
 
