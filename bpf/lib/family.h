@@ -20,8 +20,7 @@ typedef unsigned __int128 addr_t;
 #define ip_header ipv6hdr
 #define AF_FAMILY AF_INET6
 #define PROTO_ICMP IPPROTO_ICMPV6
-#define IP_HEADER_LEN sizeof(struct ip_header)
-#define IP_SOURCE offsetof(struct ipv6hdr, saddr) /* the destination is behind */
+#define IP_SOURCE offsetof(struct ipv6hdr, saddr)
 #else
 typedef __be32 addr_t;
 #define ADDR_LEN 4
@@ -30,13 +29,13 @@ typedef __be32 addr_t;
 #define ip_header iphdr
 #define AF_FAMILY AF_INET
 #define PROTO_ICMP IPPROTO_ICMP
-#define IP_HEADER_LEN sizeof(struct ip_header)
 #define IP_SOURCE offsetof(struct iphdr, saddr)
 #endif
+#define IP_HEADER_LEN sizeof(struct ip_header) /* the addresses are at IP_SOURCE, one behind the other */
 
 /* A field of a map's key or value. Aligned, so that it is read and written by words also where it is on the stack. */
 #define ADDRESS(field) __u8 field[ADDR_LEN] __attribute__((aligned(ADDR_ALIGN)))
-/* The fields pad octets in the key of one family and of the other. */
+/* Octets that fill a key or value up: so many of IPv4's, and so many of IPv6's. */
 #define PADDING(field, four, six) __u8 field[FAMILY == 6 ? six : four]
 
 static __always_inline addr_t addr_load(const __u8 *octets)

@@ -204,7 +204,7 @@ static __always_inline __u32 ip_pseudo(struct __sk_buff *skb, __u32 len)
 #define ICMP_REFUSAL_TYPE ICMPV6_DEST_UNREACH
 #define ICMP_REFUSAL_CODE 1
 
-/* The header of an ICMPv6 error of so many octets. */
+/* The header of an ICMPv6 message of so many octets. */
 static __always_inline void ip_write(struct ipv6hdr *ip, addr_t from, addr_t to, __u8 ttl, __u32 len)
 {
 	*(be32_bytes *)ip = bpf_htonl(6U << 28);

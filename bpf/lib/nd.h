@@ -49,6 +49,7 @@ struct nd_answer {
 	__u8 mac[ETH_ALEN];
 };
 _Static_assert(sizeof(struct nd_answer) == 72, "as on the wire");
+#define ND_ANSWER_LEN (sizeof(struct nd_answer) - sizeof(struct ipv6hdr))
 
 /* Where a valid message is: directly behind the base header. */
 #define ND_AT (PKT_L3 + sizeof(struct ipv6hdr))
@@ -147,24 +148,20 @@ static __always_inline enum reason nd_reply(struct __sk_buff *skb, const struct 
 	probe = !addr_load(a->ip.saddr.s6_addr);
 	mac_copy(eth->h_dest, eth->h_source);
 	mac_copy(eth->h_source, owner->mac);
-	addr_store(a->ip.daddr.s6_addr, probe ? ND_ALL_NODES : addr_load(a->ip.saddr.s6_addr));
-	addr_store(a->ip.saddr.s6_addr, addr_load(a->nd.target));
+	ip_write(&a->ip, addr_load(a->nd.target), probe ? ND_ALL_NODES : addr_load(a->ip.saddr.s6_addr), ND_HOP_LIMIT,
+		 ND_ANSWER_LEN);
 	if (probe) {
 		*(be32_bytes *)eth->h_dest = bpf_htonl(0x33330000); /* RFC 2464 section 7 */
 		*(be16_bytes *)(eth->h_dest + 4) = bpf_htons(1);
 	}
-	*(be32_bytes *)&a->ip = bpf_htonl(6U << 28);
-	a->ip.payload_len = bpf_htons(sizeof(*a) - sizeof(a->ip));
-	a->ip.nexthdr = IPPROTO_ICMPV6;
-	a->ip.hop_limit = ND_HOP_LIMIT;
 	a->nd.type = ICMPV6_NEIGHBOUR_ADVERTISEMENT;
 	a->nd.flags = ND_OVERRIDE | (probe ? 0 : ND_SOLICITED) | (router ? ND_ROUTER : 0);
 	a->option = ND_OPTION_TARGET;
 	a->option_len = 1;
 	mac_copy(a->mac, owner->mac);
 	a->nd.checksum = 0;
-	a->nd.checksum = ~csum_fold64((__u64)bpf_csum_diff(NULL, 0, (__be32 *)&a->ip.saddr, sizeof(*a) - 8, 0) +
-				      bpf_htonl(sizeof(*a) - sizeof(a->ip)) + bpf_htonl(IPPROTO_ICMPV6));
+	a->nd.checksum = ~csum_fold64((__u64)ip_pseudo(skb, ND_ANSWER_LEN) +
+				      (__u32)bpf_csum_diff(NULL, 0, (__be32 *)&a->nd, ND_ANSWER_LEN, 0));
 	bpf_redirect(skb->ifindex, 0);
 	return ANSWER_ND;
 }

@@ -100,7 +100,7 @@ func TestIPv6IsStatic(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			local := netip.AddrFrom16([16]byte{0xfe, 0x80, 8: mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]})
+			local := linkLocal(mac)
 			addrs := run(t, "", append(ip, "addr", "show", "dev", end[1])...)
 			if strings.Count(addrs, "inet6") != 2 || !strings.Contains(addrs, " "+local.String()+"/64 ") {
 				t.Errorf("addresses of %s, not the configured one and %s:\n%s", end[1], local, addrs)

@@ -200,11 +200,11 @@ func BenchmarkIPv6(b *testing.B) {
 		single(b, d.FromEndpoint, func(int) []byte { return ask }, actions[bpf.Answer])
 	})
 	remote := netip.AddrPortFrom(remoteAddr6, 443)
-	out := packet.New(layers.IPProtocolUDP, d.sent6(1, 21000, remote), nil).Bytes()
+	out := packet.New(layers.IPProtocolUDP, d.sent(1, 21000, remote), nil).Bytes()
 	b.Run("out/single", func(b *testing.B) {
 		single(b, d.FromEndpoint, func(int) []byte { return out }, actions[bpf.Forward])
 	})
-	in := packet.New(layers.IPProtocolUDP, d.arrived6(remote, 21000), nil).Bytes()
+	in := packet.New(layers.IPProtocolUDP, d.arrived(remote, 21000), nil).Bytes()
 	b.Run("in/single", func(b *testing.B) {
 		single(b, d.FromUplink, func(int) []byte { return in }, actions[bpf.Forward])
 	})

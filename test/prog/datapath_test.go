@@ -241,17 +241,25 @@ func be16(v uint16) uint16 {
 // sent is a packet of endpoint id to a remote, by way of its gateway.
 func (d *datapath) sent(id int, port uint16, remote netip.AddrPort) packet.Ends {
 	e := d.endpoints[id]
+	source := e.addr
+	if remote.Addr().Is6() {
+		source = e.addr6
+	}
 	return packet.Ends{
 		SourceMAC: e.mac, DestinationMAC: gatewayMAC,
-		Source: netip.AddrPortFrom(e.addr, port), Destination: remote,
+		Source: netip.AddrPortFrom(source, port), Destination: remote,
 	}
 }
 
 // arrived is a packet from a remote that arrives on the uplink.
 func (d *datapath) arrived(remote netip.AddrPort, port uint16) packet.Ends {
+	outside := outsideAddr
+	if remote.Addr().Is6() {
+		outside = outsideAddr6
+	}
 	return packet.Ends{
 		SourceMAC: packet.MAC{0x02, 0xee, 0, 0, 0, 1}, DestinationMAC: d.uplinkMAC,
-		Source: remote, Destination: netip.AddrPortFrom(outsideAddr, port),
+		Source: remote, Destination: netip.AddrPortFrom(outside, port),
 	}
 }
 

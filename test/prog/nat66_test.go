@@ -12,23 +12,6 @@ import (
 	"flyover/test/packet"
 )
 
-// sent6 is a packet of endpoint id to a remote, by way of its gateway.
-func (d *datapath) sent6(id int, port uint16, remote netip.AddrPort) packet.Ends {
-	e := d.endpoints[id]
-	return packet.Ends{
-		SourceMAC: e.mac, DestinationMAC: gatewayMAC,
-		Source: netip.AddrPortFrom(e.addr6, port), Destination: remote,
-	}
-}
-
-// arrived6 is a packet from a remote that arrives on the uplink.
-func (d *datapath) arrived6(remote netip.AddrPort, port uint16) packet.Ends {
-	return packet.Ends{
-		SourceMAC: packet.MAC{0x02, 0xee, 0, 0, 0, 1}, DestinationMAC: d.uplinkMAC,
-		Source: remote, Destination: netip.AddrPortFrom(outsideAddr6, port),
-	}
-}
-
 // protocols6 are those that are translated.
 var protocols6 = []layers.IPProtocol{layers.IPProtocolTCP, layers.IPProtocolUDP, layers.IPProtocolICMPv6}
 
@@ -69,13 +52,13 @@ func TestNAT66(t *testing.T) {
 			t.Run(proto.String(), func(t *testing.T) {
 				const port = 21000
 				outside := netip.AddrPortFrom(outsideAddr6, port)
-				out := func() *packet.Packet { return new6(proto, d.sent6(1, port, remote), false, []byte("payload")) }
+				out := func() *packet.Packet { return new6(proto, d.sent(1, port, remote), false, []byte("payload")) }
 				for range 2 {
 					frame := out().Bytes()
 					in := d.fromEndpoint(1, frame)
 					d.expect(t, in, expectation{reason: bpf.DatapathReasonFORWARD_OUTSIDE, frame: translated6(out(), outside, true)})
 				}
-				back := func() *packet.Packet { return new6(proto, d.arrived6(remote, port), true, []byte("answer")) }
+				back := func() *packet.Packet { return new6(proto, d.arrived(remote, port), true, []byte("answer")) }
 				want := back()
 				frame := translated6(want, netip.AddrPortFrom(d.endpoints[1].addr6, port), false)
 				copy(frame, d.endpoints[1].mac[:])
@@ -90,18 +73,18 @@ func TestNAT66(t *testing.T) {
 func TestNAT66Unsolicited(t *testing.T) {
 	d := load(t, options{Mapping: independent})
 	first := netip.AddrPortFrom(remoteAddr6, 53)
-	d.expect(t, d.fromEndpoint(1, packet.New(layers.IPProtocolUDP, d.sent6(1, 21000, first), nil).Bytes()),
+	d.expect(t, d.fromEndpoint(1, packet.New(layers.IPProtocolUDP, d.sent(1, 21000, first), nil).Bytes()),
 		expectation{reason: bpf.DatapathReasonFORWARD_OUTSIDE,
-			frame: translated6(packet.New(layers.IPProtocolUDP, d.sent6(1, 21000, first), nil), netip.AddrPortFrom(outsideAddr6, 21000), true)})
+			frame: translated6(packet.New(layers.IPProtocolUDP, d.sent(1, 21000, first), nil), netip.AddrPortFrom(outsideAddr6, 21000), true)})
 	for name, ends := range map[string]packet.Ends{
-		"another remote": d.arrived6(netip.MustParseAddrPort("[2001:db8:7::8]:53"), 21000),
-		"another port":   d.arrived6(first, 21001),
+		"another remote": d.arrived(netip.MustParseAddrPort("[2001:db8:7::8]:53"), 21000),
+		"another port":   d.arrived(first, 21001),
 	} {
 		t.Run(name, func(t *testing.T) {
 			d.expect(t, d.fromUplink(packet.New(layers.IPProtocolUDP, ends, nil).Bytes()), expectation{reason: bpf.DatapathReasonPASS_NO_SESSION})
 		})
 	}
-	syn := packet.New(layers.IPProtocolTCP, d.arrived6(first, 21000), nil)
+	syn := packet.New(layers.IPProtocolTCP, d.arrived(first, 21000), nil)
 	syn.TCP.SYN, syn.TCP.ACK = true, false
 	d.expect(t, d.fromUplink(syn.Bytes()), expectation{reason: bpf.DatapathReasonDROP_UNSOLICITED})
 }
@@ -112,13 +95,13 @@ func TestNAT66Ports(t *testing.T) {
 		d := load(t, options{Mapping: m})
 		remote := netip.AddrPortFrom(remoteAddr6, 53)
 		for id := 1; id <= 2; id++ {
-			_, frame := d.fromEndpoint(id, packet.New(layers.IPProtocolUDP, d.sent6(id, 21000, remote), nil).Bytes()).run(t)
+			_, frame := d.fromEndpoint(id, packet.New(layers.IPProtocolUDP, d.sent(id, 21000, remote), nil).Bytes()).run(t)
 			port := uint16(frame[54])<<8 | uint16(frame[55])
 			if (port == 21000) != (id == 1) || port < defaultFirst || port > defaultLast {
 				t.Errorf("endpoint %d has outside port %d", id, port)
 			}
-			reply := packet.New(layers.IPProtocolUDP, d.arrived6(remote, port), nil)
-			want := packet.New(layers.IPProtocolUDP, d.arrived6(remote, port), nil)
+			reply := packet.New(layers.IPProtocolUDP, d.arrived(remote, port), nil)
+			want := packet.New(layers.IPProtocolUDP, d.arrived(remote, port), nil)
 			inside := translated6(want, netip.AddrPortFrom(d.endpoints[id].addr6, 21000), false)
 			copy(inside, d.endpoints[id].mac[:])
 			copy(inside[6:], gatewayMAC[:])
