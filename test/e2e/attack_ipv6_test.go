@@ -11,6 +11,8 @@ import (
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
+
+	"flyover/test/packet"
 )
 
 var (
@@ -63,7 +65,7 @@ func (a *attack) sendICMP6(to net.HardwareAddr, source, destination netip.Addr, 
 
 // linkLocal is the address that a MAC makes.
 func linkLocal(mac net.HardwareAddr) netip.Addr {
-	return netip.AddrFrom16([16]byte{0xfe, 0x80, 8: mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]})
+	return packet.LinkLocal(packet.MAC(mac))
 }
 
 // A datagram with another's address reaches neither a neighbour nor the outside.

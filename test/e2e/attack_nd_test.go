@@ -14,6 +14,8 @@ import (
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
+
+	"flyover/test/packet"
 )
 
 // solicit asks for the target, from the source, which it says is at a MAC.
@@ -34,8 +36,8 @@ func (a *attack) advertise(to net.HardwareAddr, source, destination netip.Addr, 
 }
 
 func solicitedNode(addr netip.Addr) netip.Addr {
-	b := addr.As16()
-	return netip.AddrFrom16([16]byte{0xff, 2, 11: 1, 0xff, b[13], b[14], b[15]})
+	group, _ := packet.SolicitedNode(addr)
+	return group
 }
 
 // Neither the gateway nor a neighbour can be impersonated by neighbour discovery, to a neighbour or to the host.
