@@ -120,7 +120,7 @@ while IFS='|' read -r name file change; do
 		exit 1
 	fi
 	all=$((all + 1))
-	if FLYOVER_DIFF_PACKETS=100000 go test -count=1 -failfast -timeout 10m ./test/prog >"$work/log" 2>&1 </dev/null; then
+	if FLYOVER_DIFF_PACKETS=100000 go test -count=1 -failfast -timeout 30m ./test/prog >"$work/log" 2>&1 </dev/null; then
 		echo "MISSED   $name"
 	else
 		noticed=$((noticed + 1))

@@ -14,9 +14,13 @@ import (
 	"flyover/control"
 )
 
+// pageLines are so many lines of text whose columns are aligned with each other: a list of any length is shown as it is read.
+const pageLines = 1000
+
 // listing writes a list of any length line by line, as text or as a JSON array that looks as output.print's.
 type listing struct {
 	w       *bufio.Writer
+	table   *tabwriter.Writer // on w, for text
 	json    bool
 	header  string // before the first line of text
 	nothing string // in place of an empty text
@@ -25,8 +29,11 @@ type listing struct {
 
 func newListing(w io.Writer, out output, header, nothing string) (*listing, error) {
 	isJSON, err := out.isJSON()
-	return &listing{w: bufio.NewWriterSize(w, 1<<16), json: isJSON, header: header, nothing: nothing}, err
+	buffered := bufio.NewWriterSize(w, 1<<16)
+	return &listing{w: buffered, table: newTable(buffered), json: isJSON, header: header, nothing: nothing}, err
 }
+
+func newTable(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0) }
 
 // add writes one element: as JSON, or by calling text.
 func (l *listing) add(element any, text func(io.Writer)) error {
@@ -34,9 +41,12 @@ func (l *listing) add(element any, text func(io.Writer)) error {
 	l.lines++
 	if !l.json {
 		if first {
-			fmt.Fprint(l.w, l.header)
+			fmt.Fprint(l.table, l.header)
 		}
-		text(l.w)
+		text(l.table)
+		if l.lines%pageLines == 0 {
+			return l.table.Flush()
+		}
 		return nil
 	}
 	data, err := json.MarshalIndent(element, "  ", "  ")
@@ -62,29 +72,22 @@ func (l *listing) end(err error) error {
 	case l.json:
 		fmt.Fprintln(l.w, "\n]")
 	}
-	return errors.Join(err, l.w.Flush())
+	return errors.Join(err, l.table.Flush(), l.w.Flush())
 }
 
-// Columns are of fixed width, since a list is not known when its first line is written: the longest address with a port is 21
-// characters, the longest state 11. The namespace, whose length nothing bounds, comes last.
 const (
-	sessionFormat = "%-8s  %-21s  %-21s  %-21s  %-11s  %6s  %6s  %s\n"
-	mappingFormat = "%-8s  %-21s  %-21s  %8v  %s\n"
-)
-
-var (
-	sessionHeader = fmt.Sprintf(sessionFormat, "PROTOCOL", "INSIDE", "OUTSIDE", "REMOTE", "STATE", "IDLE", "LEFT", "ENDPOINT")
-	mappingHeader = fmt.Sprintf(mappingFormat, "PROTOCOL", "INSIDE", "OUTSIDE", "SESSIONS", "ENDPOINT")
+	sessionHeader = "PROTOCOL\tINSIDE\tOUTSIDE\tREMOTE\tSTATE\tIDLE\tLEFT\tENDPOINT\n"
+	mappingHeader = "PROTOCOL\tINSIDE\tOUTSIDE\tSESSIONS\tENDPOINT\n"
 )
 
 func printSession(w io.Writer, s control.SessionStatus) {
-	fmt.Fprintf(w, sessionFormat, s.Protocol, netip.AddrPortFrom(s.InsideAddress, s.InsidePort),
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%ds\t%ds\t%s\n", s.Protocol, netip.AddrPortFrom(s.InsideAddress, s.InsidePort),
 		netip.AddrPortFrom(s.OutsideAddress, s.OutsidePort), remoteName(s.RemoteAddress, s.RemotePort), s.State,
-		fmt.Sprintf("%ds", s.IdleSeconds), fmt.Sprintf("%ds", s.LeftSeconds), endpointName(s.Endpoint))
+		s.IdleSeconds, s.LeftSeconds, endpointName(s.Endpoint))
 }
 
 func printMapping(w io.Writer, m control.MappingStatus) {
-	fmt.Fprintf(w, mappingFormat, m.Protocol, netip.AddrPortFrom(m.InsideAddress, m.InsidePort),
+	fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\n", m.Protocol, netip.AddrPortFrom(m.InsideAddress, m.InsidePort),
 		netip.AddrPortFrom(m.OutsideAddress, m.OutsidePort), m.Sessions, endpointName(m.Endpoint))
 }
 
@@ -104,13 +107,16 @@ func endpointName(namespace string) string {
 	return namespace
 }
 
-func printOwner(w io.Writer, o *control.OwnerStatus) {
+func printOwner(out io.Writer, o *control.OwnerStatus) {
+	w := newTable(out)
+	defer w.Flush()
 	if len(o.Mappings) > 0 {
 		fmt.Fprint(w, mappingHeader)
 	}
 	for _, m := range o.Mappings {
 		printMapping(w, m)
 	}
+	w.Flush()
 	if len(o.Sessions) > 0 {
 		fmt.Fprint(w, sessionHeader)
 	}
@@ -120,7 +126,7 @@ func printOwner(w io.Writer, o *control.OwnerStatus) {
 }
 
 func printStats(out io.Writer, s *control.TranslationStats) {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	w := newTable(out)
 	defer w.Flush()
 	fmt.Fprintf(w, "sessions\t%d live\t%d of %d entries used\n", s.Sessions.Live, s.Sessions.Entries, s.Sessions.Capacity)
 	fmt.Fprintf(w, "mappings\t\t%d of %d entries used\n", s.Mappings.Entries, s.Mappings.Capacity)

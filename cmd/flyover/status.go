@@ -7,7 +7,6 @@ import (
 	"io"
 	"math"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -55,7 +54,7 @@ func printStatus(out io.Writer, s *control.Status, few int) {
 		fmt.Fprintln(out, "nothing of flyover's is here")
 		return
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	w := newTable(out)
 	defer w.Flush()
 	for _, n := range s.Networks {
 		printNetwork(w, n, few)

@@ -155,16 +155,17 @@ func connectFrom(t *testing.T, from place, port uint16, to *net.TCPListener) *ne
 }
 
 var (
-	natTimesText = regexp.MustCompile(` +(\d+)s +(\d+)s  `)
+	natTimesText = regexp.MustCompile(`  (\d+)s +(\d+)s  `)
 	natTimesJSON = regexp.MustCompile(`"idle_seconds": (\d+),\n(\s*)"left_seconds": (\d+)`)
+	natColumns   = regexp.MustCompile(`  +`)
 	// natPortText and natPortJSON find the outside port that is drawn.
-	natPortText = regexp.MustCompile(`((?:192\.168\.15\.2|\[fd00:15::2]):4000 +(?:203\.0\.113\.2|\[2001:db8:ffff::2]):)\d+ *`)
+	natPortText = regexp.MustCompile(`((?:192\.168\.15\.2|\[fd00:15::2]):4000 +(?:203\.0\.113\.2|\[2001:db8:ffff::2]):)\d+`)
 	natPortJSON = regexp.MustCompile(`("inside_address": "(?:192\.168\.15\.2|fd00:15::2)",\n\s*"inside_port": 4000,\n` +
 		`(?:.*\n){2}\s*"outside_port": )\d+`)
 )
 
-// natOutput replaces what varies: the order of lines, the port that is drawn, and how long ago a packet came, which is added to
-// how long the session has left.
+// natOutput replaces what varies: the order of lines, the port that is drawn, the width of columns, and how long ago a packet came,
+// which is added to how long the session has left.
 func natOutput(text string) string {
 	sum := func(idle, left string) int {
 		i, _ := strconv.Atoi(idle)
@@ -173,15 +174,13 @@ func natOutput(text string) string {
 	}
 	text = natTimesText.ReplaceAllStringFunc(text, func(s string) string {
 		m := natTimesText.FindStringSubmatch(s)
-		return fmt.Sprintf("%*s  ", len(s)-2, fmt.Sprintf("%ds in all", sum(m[1], m[2])))
+		return fmt.Sprintf("  %ds in all  ", sum(m[1], m[2]))
 	})
 	text = natTimesJSON.ReplaceAllStringFunc(text, func(s string) string {
 		m := natTimesJSON.FindStringSubmatch(s)
 		return fmt.Sprintf("\"idle_seconds\": IDLE,\n%s\"left_seconds\": %d - IDLE", m[2], sum(m[1], m[3]))
 	})
-	text = natPortText.ReplaceAllStringFunc(text, func(s string) string {
-		return fmt.Sprintf("%-*s", len(s), natPortText.ReplaceAllString(s, "${1}DRAWN"))
-	})
+	text = natPortText.ReplaceAllString(text, "${1}DRAWN")
 	text = natPortJSON.ReplaceAllString(text, "${1}DRAWN")
 	if array, found := strings.CutPrefix(text, "[\n"); found {
 		elements := strings.Split(strings.TrimSuffix(array, "\n]\n"), ",\n  {")
@@ -192,7 +191,7 @@ func natOutput(text string) string {
 		return "[\n  {" + strings.Join(elements, ",\n  {") + "\n]\n"
 	}
 	if strings.HasPrefix(text, "PROTOCOL") {
-		lines := strings.SplitAfter(text, "\n")
+		lines := strings.SplitAfter(natColumns.ReplaceAllString(text, "  "), "\n")
 		slices.Sort(lines[1:])
 		return strings.Join(lines, "")
 	}
