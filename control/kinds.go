@@ -8,7 +8,7 @@ import (
 	"fmt"
 
 	"flyover/control/datapath"
-	"flyover/control/masquerade"
+	"flyover/control/netfilter"
 	"flyover/control/reconcile"
 	"flyover/control/topology"
 )
@@ -18,8 +18,8 @@ func decode(kind string, data []byte) (reconcile.Resource, error) {
 	var r reconcile.Resource
 	if empty, ok := datapath.Kinds()[kind]; ok {
 		r = empty()
-	} else if kind == (&masquerade.Table{}).Kind() {
-		r = new(masquerade.Table)
+	} else if empty, ok := netfilter.Kinds()[kind]; ok {
+		r = empty()
 	} else {
 		return topology.Decode(kind, data)
 	}

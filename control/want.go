@@ -8,7 +8,7 @@ import (
 
 	"flyover/control/config"
 	"flyover/control/datapath"
-	"flyover/control/masquerade"
+	"flyover/control/netfilter"
 	"flyover/control/reconcile"
 	"flyover/control/topology"
 	"flyover/loader"
@@ -46,6 +46,7 @@ func want(cfg *config.Config, in surroundings, n *numbers) []reconcile.Resource 
 	if len(ebpf) > 0 {
 		w = append(w, wantUplinks(ebpf, in)...)
 	}
+	w = append(w, wantIsolation(cfg)...)
 	w = append(w, wantMasquerade(cfg, in)...)
 	w = append(w, wantForwarding(cfg, in)...)
 	made := map[string]bool{}
@@ -110,6 +111,7 @@ func wantNetwork(net config.Network, in surroundings, n *numbers) reconcile.Reso
 		GatewayMAC: topology.MAC(net.GatewayMAC()),
 		MTU:        net.MTU,
 		Masquerade: net.Masquerade,
+		Isolated:   net.Isolation,
 
 		EndpointDependent: net.Translation.Mapping == config.EndpointDependent,
 		OpenFilter:        net.Translation.Filtering == config.OpenFiltering,
@@ -185,11 +187,11 @@ func wantMasquerade(cfg *config.Config, in surroundings) []reconcile.Resource {
 	}
 	var w []reconcile.Resource
 	for _, ipv6 := range []bool{false, true} {
-		t := masquerade.Table{IPv6: ipv6, Uplinks: uplinks}
+		t := netfilter.Masquerade{IPv6: ipv6, Uplinks: uplinks}
 		for _, net := range networksOf(cfg, config.Kernel) {
 			for _, subnet := range net.Subnets {
 				if net.Masquerade && subnet.Addr().Is6() == ipv6 {
-					t.Subnets = append(t.Subnets, masquerade.Subnet{Bridge: net.Name, Prefix: subnet})
+					t.Subnets = append(t.Subnets, netfilter.Subnet{Bridge: net.Name, Prefix: subnet})
 				}
 			}
 		}
@@ -198,6 +200,21 @@ func wantMasquerade(cfg *config.Config, in surroundings) []reconcile.Resource {
 		}
 	}
 	return w
+}
+
+// wantIsolation is for networks of the kernel datapath: between those of the other one, the programs see to it.
+func wantIsolation(cfg *config.Config) []reconcile.Resource {
+	var i netfilter.Isolation
+	for _, net := range cfg.Networks {
+		i.Networks = append(i.Networks, net.Name)
+		if net.Isolation {
+			i.Isolated = append(i.Isolated, net.Name)
+		}
+	}
+	if len(networksOf(cfg, config.Kernel)) == 0 || len(i.Networks) < 2 || len(i.Isolated) == 0 {
+		return nil
+	}
+	return []reconcile.Resource{i}
 }
 
 // wantForwarding lets the host route between these interfaces, and no others if the kernel can do so.

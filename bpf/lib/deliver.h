@@ -37,15 +37,16 @@ static __always_inline enum reason deliver_out(struct __sk_buff *skb, __u32 upli
 
 /*
  * May the stack have a packet of a masqueraded network? It would send it out of any interface that the host has a route by, and
- * only uplinks have to_uplink on them. Other networks of the host are inside too.
+ * only uplinks have to_uplink on them. PASS_ROUTE: it is for another network of the host, see between.h.
  */
 static __always_inline enum reason deliver_by_stack(struct pkt *p, __u32 bridge, enum reason reason)
 {
-	struct route route = uplink_route(p, bridge, 0);
+	struct route route;
 
-	if (!route.ifindex || uplink_lookup(route.ifindex))
-		return reason;
-	return uplink_inside(p->h->dst) ? PASS_ROUTE : DROP_ROUTE;
+	if (subnet_lookup(p->h->dst))
+		return PASS_ROUTE;
+	route = uplink_route(p, bridge, 0);
+	return !route.ifindex || uplink_lookup(route.ifindex) ? reason : DROP_ROUTE;
 }
 
 /*
@@ -57,15 +58,6 @@ static __always_inline enum reason deliver_on_link(__u32 network, const struct n
 	if (neighbour_lookup(network, dst) || network_is_shared(net, dst))
 		return reason;
 	return DROP_UNASSIGNED;
-}
-
-/* The same of a packet that may be for another network of the host. */
-static __always_inline enum reason deliver_elsewhere(addr_t dst, enum reason reason)
-{
-	struct subnet_entry *inside = uplink_inside(dst);
-	struct network_entry *net = inside ? network_lookup(inside->network) : NULL;
-
-	return net ? deliver_on_link(inside->network, net, dst, reason) : reason;
 }
 
 /* The owner of a reply, or why there is none: an address that went to another endpoint does not take its sessions along. */

@@ -3,6 +3,7 @@
 #ifndef FLYOVER_FORWARD_H
 #define FLYOVER_FORWARD_H
 
+#include "between.h"
 #include "datagram.h"
 #include "deliver.h"
 #include "endpoint.h"
@@ -55,6 +56,8 @@ static __always_inline enum reason forward_session(struct pkt *p, __u32 network,
 	*s = masquerade_find(p, &key, p->skb->ifindex, &stale);
 	if (*s && (!stale || session_is_hairpin(p, *s)))
 		return REASON_NONE;
+	if (subnet_lookup(p->h->dst))
+		return PASS_ROUTE;
 	route = uplink_route(p, net->bridge, 0);
 	if (*s && masquerade_refresh(p, &key, *s, net, route))
 		return REASON_NONE;
@@ -63,7 +66,7 @@ static __always_inline enum reason forward_session(struct pkt *p, __u32 network,
 	if (!route.ifindex)
 		return PASS_HOST;
 	if (!uplink_lookup(route.ifindex))
-		return uplink_inside(p->h->dst) ? PASS_ROUTE : DROP_ROUTE;
+		return DROP_ROUTE;
 	return masquerade_make(p, &key, p->skb->ifindex, network, route, s);
 }
 
@@ -166,13 +169,11 @@ static __always_inline enum reason forward_outside(struct pkt *p, __u32 network,
 
 	if (network_contains(net, p->h->dst) || addr_is_link_local(p->h->dst))
 		return deliver_on_link(network, net, p->h->dst, PASS_HOST);
-	if (!(net->flags & NETWORK_MASQUERADE))
-		return deliver_elsewhere(p->h->dst, PASS_ROUTED);
 	reason = ip_judge(p->skb);
 	if (reason)
 		return reason;
-	if ((net->flags & NETWORK_EXEMPT) && exempt_has(network, p->h->dst))
-		return deliver_elsewhere(p->h->dst, PASS_ROUTED);
+	if (!(net->flags & NETWORK_MASQUERADE) || ((net->flags & NETWORK_EXEMPT) && exempt_has(network, p->h->dst)))
+		return between_networks(p, network, net, PASS_ROUTED);
 	if (!p->h->first)
 		return datagram_later_out(p->skb, net->bridge);
 	reason = forward_routable(p);
@@ -187,7 +188,7 @@ static __always_inline enum reason forward_outside(struct pkt *p, __u32 network,
 	else if (reason < (enum reason)REASON_DROP_FIRST)
 		reason = deliver_by_stack(p, net->bridge, reason);
 	if (reason == PASS_ROUTE)
-		reason = deliver_elsewhere(p->h->dst, PASS_ROUTE);
+		reason = between_networks(p, network, net, PASS_ROUTE);
 	if (!reason && !s)
 		reason = DROP_SESSION_RACE;
 	if (p->h->fragment)

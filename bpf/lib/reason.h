@@ -13,6 +13,7 @@ enum reason {
 	REASON_NONE = 0, /* "go on"; of a whole program: a fragment is held. Never counted */
 
 	FORWARD_ENDPOINT, /* to an endpoint of the same network */
+	FORWARD_NETWORK,  /* to an endpoint of another network of this host */
 	FORWARD_OUTSIDE,  /* translated, to an uplink */
 	FORWARD_INSIDE,	  /* translated back, to an endpoint */
 	FORWARD_HAIRPIN,  /* translated and translated back, to the endpoint that an outside port stands for */
@@ -28,7 +29,7 @@ enum reason {
 	PASS_PROTOCOL,	 /* IP protocol without ports, routed */
 	PASS_TTL,	 /* TTL runs out here: the stack answers */
 	PASS_MTU,	 /* larger than the uplink takes: the stack fragments or answers */
-	PASS_ROUTE,	 /* to another network of this host: the stack routes */
+	PASS_ROUTE,	 /* to the broadcast address of another network of this host: the stack decides */
 	PASS_ROUTED,	 /* network without masquerade, or exempt destination: the stack routes */
 	PASS_NO_SESSION, /* from an uplink, belongs to no session: the host's own traffic */
 	PASS_OWN,	 /* to an uplink, not from inside: the host's own traffic */
@@ -46,6 +47,7 @@ enum reason {
 	DROP_VLAN,	    /* VLAN tag: would hide the addresses from the source guard */
 	DROP_LLC,	    /* IEEE 802.3 length in place of the type: LLC and SNAP would hide them too */
 	DROP_OVERSIZE,	    /* frame to another endpoint, larger than the network's MTU */
+	DROP_ISOLATED,	    /* to an endpoint of another network of this host, and one of the two is isolated */
 	DROP_UNASSIGNED,    /* to an address of a network of this host that nobody has */
 	DROP_UNKNOWN_MAC,   /* unicast frame to a MAC that is nobody's on the network */
 	DROP_SOURCE_MAC,    /* source MAC is not the endpoint's */

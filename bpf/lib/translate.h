@@ -85,6 +85,30 @@ static __always_inline void translate_l4_csum(const struct pkt *p, addr_t old, a
 		bpf_l4_csum_replace(p->skb, translate_csum_offset(p), old_port, new_port, flags | 2);
 }
 
+/* The TTL, or hop limit, of the IP header at at, less hops. */
+static __always_inline void translate_hops(__u8 *at, __u8 hops)
+{
+	struct iphdr *ip = (void *)at;
+
+	if (FAMILY == 6) {
+		((struct ipv6hdr *)at)->hop_limit -= hops;
+	} else if (hops) {
+		ip->check = csum_replace16(ip->check, bpf_htons((__u16)ip->ttl << 8), bpf_htons((__u16)(ip->ttl - hops) << 8));
+		ip->ttl -= hops;
+	}
+}
+
+/* A packet that is routed as it is: one hop less. */
+static __always_inline enum reason translate_hop(const struct pkt *p)
+{
+	__u8 *at = pkt_at(p->skb, PKT_L3, IP_HEADER_LEN);
+
+	if (!at)
+		return DROP_MALFORMED;
+	translate_hops(at, 1);
+	return REASON_NONE;
+}
+
 /* The IP header: one address, and the TTL or hop limit less hops. */
 static __always_inline enum reason translate_ip(const struct pkt *p, enum translate_end end, addr_t addr, __u8 hops)
 {
@@ -94,16 +118,9 @@ static __always_inline enum reason translate_ip(const struct pkt *p, enum transl
 
 	if (!at)
 		return DROP_MALFORMED;
-	if (FAMILY == 6) {
-		((struct ipv6hdr *)at)->hop_limit -= hops;
-		addr_store(octets, addr);
-		return REASON_NONE;
-	}
-	ip->check = csum_replace32(ip->check, (__be32)addr_load(octets), (__be32)addr);
-	if (hops) {
-		ip->check = csum_replace16(ip->check, bpf_htons((__u16)ip->ttl << 8), bpf_htons((__u16)(ip->ttl - hops) << 8));
-		ip->ttl -= hops;
-	}
+	translate_hops(at, hops);
+	if (FAMILY == 4)
+		ip->check = csum_replace32(ip->check, (__be32)addr_load(octets), (__be32)addr);
 	addr_store(octets, addr);
 	return REASON_NONE;
 }

@@ -45,10 +45,10 @@ struct subnet_key {
 };
 
 struct subnet_entry {
-	__u32 network;
+	__u32 network; /* index into fo_networks */
 };
 
-/* The subnets of masqueraded networks: no source address of these may leave. Written by control alone. */
+/* The subnets of all networks. Written by control alone. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(max_entries, NETWORKS_MAX);
@@ -70,13 +70,22 @@ static __always_inline addr_t uplink_source(const struct uplink_entry *up)
 	return addr_load(FAMILY == 6 ? up->source6 : up->source4);
 }
 
-/* The masqueraded network whose subnet has the address, or NULL: the address is not inside. */
-static __always_inline struct subnet_entry *uplink_inside(addr_t addr)
+/* The network whose subnet has the address, or NULL: it is none of this host's. */
+static __always_inline struct subnet_entry *subnet_lookup(addr_t addr)
 {
 	struct subnet_key key = { .prefix_len = 8 * ADDR_LEN };
 
 	addr_store_words(key.addr, addr);
 	return bpf_map_lookup_elem(&fo_subnets, &key);
+}
+
+/* The same if the network is masqueraded, or NULL: the address is not inside, where no source address may leave from. */
+static __always_inline struct subnet_entry *uplink_inside(addr_t addr)
+{
+	struct subnet_entry *subnet = subnet_lookup(addr);
+	struct network_entry *net = subnet ? network_lookup(subnet->network) : NULL;
+
+	return net && (net->flags & NETWORK_MASQUERADE) ? subnet : NULL;
 }
 
 /* Where the host would send the packet. */

@@ -32,6 +32,8 @@ type Network struct {
 	MTU int
 	// Masquerade translates the network's traffic to the outside. Default true.
 	Masquerade bool
+	// Isolation keeps the network apart from the host's other networks: nothing passes between it and them. Default true.
+	Isolation bool
 	// Datapath that forwards the network. Default EBPF.
 	Datapath Datapath
 	// Translation of a masqueraded network, by the EBPF datapath alone.

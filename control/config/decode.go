@@ -30,6 +30,7 @@ type networkDraft struct {
 	gateway    located[[]located[string]]
 	mtu        located[int]
 	masquerade located[bool]
+	isolation  located[bool]
 	datapath   located[string]
 	mapping    located[string]
 	filtering  located[string]
@@ -74,6 +75,7 @@ func (d decoder) network(n ast.Node, index int) networkDraft {
 		{key: "gateway", required: true, read: func(n ast.Node) { net.gateway = d.stringOrStrings(n, "gateway") }},
 		{key: "mtu", read: func(n ast.Node) { net.mtu = d.integer(n, "mtu", minMTU, maxMTU) }},
 		{key: "masquerade", read: func(n ast.Node) { net.masquerade = d.boolean(n, "masquerade") }},
+		{key: "isolation", read: func(n ast.Node) { net.isolation = d.boolean(n, "isolation") }},
 		{key: "datapath", read: func(n ast.Node) { net.datapath = d.text(n, "datapath") }},
 		{key: "mapping", read: func(n ast.Node) { net.mapping = d.text(n, "mapping") }},
 		{key: "filtering", read: func(n ast.Node) { net.filtering = d.text(n, "filtering") }},

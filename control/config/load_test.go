@@ -35,6 +35,7 @@ func TestDefaultIsTheTutorialsNetwork(t *testing.T) {
 		Gateways:   []netip.Addr{netip.MustParseAddr("192.168.15.10")},
 		MTU:        1500,
 		Masquerade: true,
+		Isolation:  true,
 		Datapath:   EBPF,
 		Endpoints: []Endpoint{{
 			Namespace: "ns1", Interface: "veth-ns1", HostInterface: "veth-ns1-br",
@@ -128,10 +129,10 @@ networks:
 	}
 	want := &Config{Uplinks: []string{"eth0", "wlan0.7"}, Networks: []Network{{
 		Name: "a", Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/30")}, Gateways: []netip.Addr{netip.MustParseAddr("10.0.0.1")},
-		MTU: 1500, Masquerade: true, Datapath: EBPF,
+		MTU: 1500, Masquerade: true, Isolation: true, Datapath: EBPF,
 	}, {
 		Name: "b", Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.4/30")}, Gateways: []netip.Addr{netip.MustParseAddr("10.0.0.5")},
-		MTU: 9000, Masquerade: false, Datapath: Kernel,
+		MTU: 9000, Masquerade: false, Isolation: true, Datapath: Kernel,
 		Endpoints: []Endpoint{{
 			Namespace: "db 1", Interface: "eth0", HostInterface: "db",
 			Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.6")}, MAC: net.HardwareAddr{0, 0x50, 0x56, 0, 0, 1},

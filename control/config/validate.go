@@ -86,7 +86,7 @@ func validate(r *report, doc documentDraft) *Config {
 
 func (v *validator) network(draft networkDraft, index int) Network {
 	label := labelOf("network", draft.name, index)
-	n := Network{Name: draft.name.value, MTU: defaultMTU, Masquerade: true, Datapath: EBPF}
+	n := Network{Name: draft.name.value, MTU: defaultMTU, Masquerade: true, Isolation: true, Datapath: EBPF}
 	v.networkName(draft.name, label, n)
 	n.Subnets = v.networkSubnets(draft.subnets, label)
 	n.Gateways = v.addresses(draft.gateway, "gateway", label, n.Subnets, nil)
@@ -95,6 +95,9 @@ func (v *validator) network(draft networkDraft, index int) Network {
 	}
 	if draft.masquerade.ok {
 		n.Masquerade = draft.masquerade.value
+	}
+	if draft.isolation.ok {
+		n.Isolation = draft.isolation.value
 	}
 	if draft.datapath.ok {
 		n.Datapath = Datapath(draft.datapath.value)

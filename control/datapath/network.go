@@ -25,6 +25,8 @@ type Network struct {
 	GatewayMAC        topology.MAC
 	MTU               int
 	Masquerade        bool
+	// Isolated from the host's other networks.
+	Isolated bool
 	// EndpointDependent and OpenFilter are how it is masqueraded, see lib/network.h.
 	EndpointDependent, OpenFilter bool
 	// PortFirst and PortLast bound its outside ports, both included.
@@ -52,9 +54,6 @@ func (n *Network) rows() ([]row, error) {
 	rows := append([]row{
 		entry[uint32, bpf.DatapathNetworkEntry]{bpf.DatapathMapFoNetworks, n.Number, n.entry(bridge)},
 	}, neighbourRows(n.Number, n.Gateway, n.Gateway6, n.GatewayMAC, bridge)...)
-	if !n.Masquerade {
-		return rows, nil
-	}
 	for _, p := range n.Exempt {
 		rows = append(rows, exemptRow(n.Number, p))
 	}
@@ -113,6 +112,7 @@ func (n *Network) entry(bridge uint32) bpf.DatapathNetworkEntry {
 		bpf.DatapathNetworkFlagsNETWORK_ENDPOINT_DEPENDENT: n.EndpointDependent,
 		bpf.DatapathNetworkFlagsNETWORK_OPEN_FILTER:        n.OpenFilter,
 		bpf.DatapathNetworkFlagsNETWORK_EXEMPT:             len(n.Exempt) > 0,
+		bpf.DatapathNetworkFlagsNETWORK_ISOLATED:           n.Isolated,
 	} {
 		if set {
 			e.Flags |= flag
@@ -148,7 +148,7 @@ func (n *Network) Remove() error {
 // forget removes the subnets, gateways and exempt destinations of the network's number, but for those of keep.
 func (n *Network) forget(keep Network) error {
 	isSubnet := func(network uint32, p netip.Prefix) bool {
-		return network == n.Number && !(keep.Masquerade && (p == keep.Subnet || p == keep.Subnet6))
+		return network == n.Number && p != keep.Subnet && p != keep.Subnet6
 	}
 	isExempt := func(network uint32, p netip.Prefix) bool {
 		return network == n.Number && !slices.Contains(keep.Exempt, p)

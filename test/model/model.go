@@ -47,6 +47,7 @@ type Config struct {
 	UplinkMAC  MAC
 	MTU        int
 	Exempt     netip.Prefix     // destinations that see inside addresses. Optional.
+	Isolated   bool             // nothing passes between networks
 	Endpoints  map[int]Endpoint // by number
 	// HostPorts are those of the host's own TCP and UDP sockets.
 	HostPorts map[uint16]bool

@@ -89,14 +89,12 @@ func (m *Model) outwards(p *packet, id int) Outcome {
 		return stays(p, "PASS_ETHERTYPE")
 	case m.Endpoints[id].Subnet.Contains(p.dst) || isLinkLocal(p.dst):
 		return stays(p, m.onLink(m.Endpoints[id].Subnet, p.dst, "PASS_HOST"))
-	case !m.Endpoints[id].Masqueraded:
-		return stays(p, m.elsewhere(p.dst, "PASS_ROUTED"))
 	}
 	if reason := p.judge(); reason != "" {
 		return stays(p, reason)
 	}
-	if m.isExempt(p.dst) {
-		return stays(p, m.elsewhere(p.dst, "PASS_ROUTED"))
+	if !m.Endpoints[id].Masqueraded || m.isExempt(p.dst) {
+		return m.between(p, id, "PASS_ROUTED")
 	}
 	if p.offset > 0 {
 		return m.laterOut(p)
@@ -119,12 +117,46 @@ func (m *Model) outwards(p *packet, id int) Outcome {
 	return m.masquerade(p, id, reason)
 }
 
-// elsewhere is the reason for what the stack would send to an address that may be one of another network's.
-func (m *Model) elsewhere(a netip.Addr, reason string) string {
-	if m.inside(a) {
-		return m.onLink(m.Subnet, a, reason)
+// between is for what may go to another network of the host; the reason is that of what does not.
+func (m *Model) between(p *packet, id int, reason string) Outcome {
+	network := m.networkOf(p.dst)
+	if !network.IsValid() || network == m.Endpoints[id].Subnet {
+		return stays(p, reason)
 	}
-	return reason
+	to, mac, known := m.neighbour(network, p.dst)
+	switch {
+	case known && to == Host:
+		return stays(p, "PASS_HOST")
+	case m.Isolated:
+		return stays(p, "DROP_ISOLATED")
+	case !known:
+		return stays(p, m.onLink(network, p.dst, reason))
+	case p.isFragment():
+		return stays(p, "PASS_FRAGMENT")
+	case p.options:
+		return stays(p, "PASS_OPTIONS")
+	case p.ttl <= 1:
+		return stays(p, "PASS_TTL")
+	case p.size() > m.MTU:
+		return stays(p, "PASS_MTU")
+	}
+	e := p.edit()
+	e.hop()
+	e.macs(mac, m.GatewayMAC)
+	return Outcome{"FORWARD_NETWORK", e, to}
+}
+
+// networkOf is the subnet of the address, if it is one of the host's networks.
+func (m *Model) networkOf(a netip.Addr) netip.Prefix {
+	if m.inside(a) {
+		return m.Subnet
+	}
+	for _, e := range m.Endpoints {
+		if e.Subnet.Contains(a) {
+			return e.Subnet
+		}
+	}
+	return netip.Prefix{}
 }
 
 // onLink is the reason for what the stack would send to an address of the network: for one that nobody has there, it would have to ask.
@@ -173,10 +205,17 @@ func (m *Model) masquerade(p *packet, id int, reason string) Outcome {
 	default:
 		reason = m.byStack(p, reason)
 	}
+	other := reason == "PASS_ROUTE"
+	if other {
+		reason = m.between(p, id, reason).Reason
+	}
 	if p.isFragment() {
 		reason, datagram = m.firstOut(p, s, reason)
 	}
-	if reason != "" {
+	switch {
+	case other && reason == "FORWARD_NETWORK":
+		return m.between(p, id, "PASS_ROUTE")
+	case reason != "":
 		return stays(p, reason)
 	}
 	if p.dst == m.Outside {
@@ -196,6 +235,9 @@ func (m *Model) masquerade(p *packet, id int, reason string) Outcome {
 
 // byStack is the reason for what the stack is to handle, unless it would send it out where nobody translates.
 func (m *Model) byStack(p *packet, reason string) string {
+	if m.networkOf(p.dst).IsValid() {
+		return "PASS_ROUTE"
+	}
 	if m.Route(p.dst).Way == Elsewhere {
 		return "DROP_ROUTE"
 	}
@@ -206,6 +248,9 @@ func (m *Model) byStack(p *packet, reason string) string {
 func (m *Model) sessionOf(p *packet, id int) (*Session, string) {
 	key, route := keyOf(p), m.Route(p.dst)
 	s := m.find(p, key, id)
+	if s == nil && m.networkOf(p.dst).IsValid() {
+		return nil, "PASS_ROUTE"
+	}
 	if s == nil {
 		return m.openBy(p, key, id, route)
 	}

@@ -26,6 +26,8 @@ type options struct {
 	Mapping mapping
 	// Limits of each endpoint. Optional: none.
 	Limits limits
+	// Isolated is that the masqueraded network is. Optional.
+	Isolated bool
 	// Programs is passed to the loader. Optional.
 	Programs ebpf.ProgramOptions
 }
@@ -90,6 +92,8 @@ type datapath struct {
 	ports   [2]uint16
 	mapping mapping
 	limits  limits
+	// isolated is the masqueraded network.
+	isolated bool
 	// outlived says that sessions may have shared index entries with others that are gone, whose lives are in the entries still.
 	outlived bool
 }
@@ -102,7 +106,7 @@ func load(t testing.TB, opts options) *datapath {
 	if opts.Ports == [2]uint16{} {
 		opts.Ports = [2]uint16{defaultFirst, defaultLast}
 	}
-	d := &datapath{host: needHost(t), ports: opts.Ports, mapping: opts.Mapping, limits: opts.Limits}
+	d := &datapath{host: needHost(t), ports: opts.Ports, mapping: opts.Mapping, limits: opts.Limits, isolated: opts.Isolated}
 	spec, err := bpf.LoadDatapath()
 	if err != nil {
 		t.Fatal(err)
@@ -169,11 +173,15 @@ func (d *datapath) fillNetworks(t testing.TB) {
 		Subnet6: routedSubnet6.Addr().As16(), Mask6: mask6Of(routedSubnet6),
 	})
 	put(t, d.FoNeighbours4, bpf.DatapathNeighbourKey{Network: masqueraded, Addr: gatewayAddr.As4()},
-		bpf.DatapathNeighbourEntry{Mac: gatewayMAC})
-	put(t, d.FoSubnets4, bpf.DatapathSubnetKey{PrefixLen: uint32(subnet.Bits()), Addr: subnet.Addr().As4()},
-		bpf.DatapathSubnetEntry{Network: masqueraded})
-	put(t, d.six.FoSubnets6, bpf.Datapath6SubnetKey{PrefixLen: uint32(subnet6.Bits()), Addr: subnet6.Addr().As16()},
-		bpf.DatapathSubnetEntry{Network: masqueraded})
+		bpf.DatapathNeighbourEntry{Mac: gatewayMAC, Ifindex: d.bridge})
+	for network, p := range map[uint32]netip.Prefix{masqueraded: subnet, routed: routedSubnet} {
+		put(t, d.FoSubnets4, bpf.DatapathSubnetKey{PrefixLen: uint32(p.Bits()), Addr: p.Addr().As4()},
+			bpf.DatapathSubnetEntry{Network: network})
+	}
+	for network, p := range map[uint32]netip.Prefix{masqueraded: subnet6, routed: routedSubnet6} {
+		put(t, d.six.FoSubnets6, bpf.Datapath6SubnetKey{PrefixLen: uint32(p.Bits()), Addr: p.Addr().As16()},
+			bpf.DatapathSubnetEntry{Network: network})
+	}
 	d.fillNeighbour6(t, masqueraded, gateway6, gatewayMAC, d.bridge)
 }
 
@@ -205,9 +213,13 @@ func (d *datapath) fillEndpoint(t testing.TB, id uint32) {
 // fillTranslation says how the masqueraded network is translated, with d's ports.
 func (d *datapath) fillTranslation(t testing.TB) {
 	t.Helper()
+	flags := d.mapping.network()
+	if d.isolated {
+		flags |= bpf.DatapathNetworkFlagsNETWORK_ISOLATED
+	}
 	put(t, d.FoNetworks, uint32(masqueraded), bpf.DatapathNetworkEntry{
 		Gateway4: gatewayAddr.As4(), Subnet4: subnet.Addr().As4(), Mask4: maskOf(subnet),
-		Bridge: d.bridge, Mtu: mtu, Flags: d.mapping.network(), GatewayMac: gatewayMAC,
+		Bridge: d.bridge, Mtu: mtu, Flags: flags, GatewayMac: gatewayMAC,
 		PortFirst: d.ports[0], PortLast: d.ports[1],
 		Gateway6: gateway6.As16(), Subnet6: subnet6.Addr().As16(), Mask6: mask6Of(subnet6),
 	})

@@ -54,11 +54,11 @@ var twinRows = []struct {
 	opts options
 }{
 	{"dependent", options{Mapping: dependent}},
-	{"dependent, small table", options{Mapping: dependent, Sessions: 40}},
+	{"dependent, small table", options{Mapping: dependent, Sessions: 40, Isolated: true}},
 	{"dependent, limits", options{Mapping: dependent, Limits: limits{sessions: 20, rate: 2000, burst: 20, broadcasts: 30}}},
 	{"independent", options{Mapping: independent}},
 	{"independent, small table", options{Mapping: independent, Sessions: 30, Limits: limits{mappings: 5}}},
-	{"independent, limits", options{Mapping: independent, Limits: limits{sessions: 12, mappings: 5, broadcasts: 2}}},
+	{"independent, limits", options{Mapping: independent, Isolated: true, Limits: limits{sessions: 12, mappings: 5, broadcasts: 2}}},
 	{"open filter", options{Mapping: openFilter}},
 	{"open filter, limits", options{Mapping: openFilter, Sessions: 40,
 		Limits: limits{sessions: 15, mappings: 4, rate: 2000, burst: 20}}},

@@ -21,8 +21,6 @@ func (d *datapath) masqueradeOther(t testing.TB, m mapping, ports [2]uint16) {
 		Gateway4: routedGateway.As4(), Subnet4: routedSubnet.Addr().As4(), Mask4: maskOf(routedSubnet),
 		Bridge: d.bridge, Mtu: mtu, Flags: m.network(), GatewayMac: gatewayMAC, PortFirst: ports[0], PortLast: ports[1],
 	})
-	put(t, d.FoSubnets4, bpf.DatapathSubnetKey{PrefixLen: uint32(routedSubnet.Bits()), Addr: routedSubnet.Addr().As4()},
-		bpf.DatapathSubnetEntry{Network: routed})
 	put(t, d.FoUplinks, bpf.DatapathUplinkKey{Ifindex: d.uplink}, bpf.DatapathUplinkEntry{
 		Source4: outsideAddr.As4(), Mtu: mtu, PortFirst: d.ports[0], PortLast: ports[1],
 		Lookups: d.mapping.uplink() | m.uplink(),

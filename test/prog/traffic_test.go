@@ -48,7 +48,7 @@ var kinds = func() []func(*traffic) model.Input {
 	}{
 		{14, (*traffic).anyOut}, {20, (*traffic).sessionOut}, {26, (*traffic).reply}, {8, (*traffic).unsolicited},
 		{8, (*traffic).errorIn}, {4, (*traffic).errorOut}, {8, (*traffic).slow}, {5, (*traffic).hairpin},
-		{3, (*traffic).strange}, {6, (*traffic).fragment}, {4, (*traffic).neighbour},
+		{3, (*traffic).strange}, {6, (*traffic).fragment}, {4, (*traffic).neighbour}, {5, (*traffic).between},
 	} {
 		for range k.weight {
 			all = append(all, k.make)
@@ -81,9 +81,9 @@ func (g *traffic) isFit(in model.Input) bool {
 	case in.Hook != model.ToUplink:
 		return true
 	case len(f) >= 34 && etherType == 0x0800:
-		return addresses4.routeOf(netip.AddrFrom4([4]byte(f[30:34]))).Way == model.Uplink
+		return addresses4.leadsOut(netip.AddrFrom4([4]byte(f[30:34])))
 	case etherType == 0x86dd:
-		return addresses6.routeOf(netip.AddrFrom16([16]byte(f[38:54]))).Way == model.Uplink
+		return addresses6.leadsOut(netip.AddrFrom16([16]byte(f[38:54])))
 	}
 	return true
 }
@@ -202,7 +202,7 @@ func (g *traffic) remote() netip.AddrPort {
 	if !g.one(25) {
 		return pick(g.rng, g.remotes)
 	}
-	others := []netip.Addr{g.somewhere(), g.w.elsewhereAddr, g.w.unroutable, last(g.w.exempt), g.w.outside, g.w.group, g.w.addrOf(2),
+	others := []netip.Addr{g.somewhere(), g.w.addrOf(3), last(g.w.routed), g.w.elsewhereAddr, g.w.unroutable, last(g.w.exempt), g.w.outside, g.w.group, g.w.addrOf(2),
 		g.w.gateway, last(g.w.onLink), g.w.subnet.Addr()}
 	return netip.AddrPortFrom(pick(g.rng, others), uint16(g.rng.Uint32()))
 }
@@ -216,6 +216,18 @@ func (g *traffic) anyOut() model.Input {
 	id, to := 1+g.rng.IntN(2), g.remote()
 	d := g.from(id, to.Addr())
 	g.transport(&d, g.proto(), pick(g.rng, g.insides), to.Port(), g.rng.Uint32(), false)
+	return g.sentBy(id, d)
+}
+
+// between is from one network of the host to the other.
+func (g *traffic) between() model.Input {
+	id := 1 + g.rng.IntN(3)
+	to := []netip.Addr{g.w.addrOf(3), g.w.addrOf(3), last(g.w.routed), g.w.routed.Addr().Next()}
+	if id == 3 {
+		to = []netip.Addr{g.w.addrOf(1), g.w.addrOf(2), g.w.nobody, last(g.w.subnet), g.w.gateway}
+	}
+	d := g.from(id, pick(g.rng, to))
+	g.transport(&d, g.proto(), pick(g.rng, g.insides), pick(g.rng, g.insides), g.rng.Uint32(), g.one(2))
 	return g.sentBy(id, d)
 }
 

@@ -67,6 +67,11 @@ func (a *addresses) routeOf(to netip.Addr) model.Route {
 	return model.Route{Way: model.Uplink, NextHop: a.nextHop}
 }
 
+// leadsOut says whether a host with these networks would send to the address by the uplink.
+func (a *addresses) leadsOut(to netip.Addr) bool {
+	return a.routeOf(to).Way == model.Uplink && !a.subnet.Contains(to) && !a.routed.Contains(to)
+}
+
 // isBroadcast says whether it is the last address of a prefix of IPv4.
 func isBroadcast(p netip.Prefix, a netip.Addr) bool {
 	if a.Is6() {
@@ -95,7 +100,7 @@ func (w *twin) newFamily(a addresses, t tables, sockets map[uint16]bool) *family
 			Broadcasts: w.limits.broadcasts,
 		},
 		Entries: int(t.sessions.MaxEntries()), Range: w.ports, Subnet: a.subnet, Gateway: a.gateway,
-		GatewayMAC: model.MAC(gatewayMAC), Outside: a.outside, UplinkMAC: model.MAC(w.uplinkMAC), MTU: mtu, Exempt: a.exempt,
+		GatewayMAC: model.MAC(gatewayMAC), Outside: a.outside, UplinkMAC: model.MAC(w.uplinkMAC), MTU: mtu, Exempt: a.exempt, Isolated: w.isolated,
 		Endpoints: f.modelEndpoints(), HostPorts: sockets, Route: f.routeOf,
 	}, f)
 	return f
