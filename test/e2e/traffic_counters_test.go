@@ -63,12 +63,14 @@ func takeCounts(t *testing.T) counts {
 func readCounts(t *testing.T) counts {
 	t.Helper()
 	c := counts{status(t), map[string]endpointCounts{}}
-	for _, e := range c.status.Networks[0].Endpoints {
-		in, host := linkOf(t, e.Namespace, e.Interface), linkOf(t, "", e.HostInterface)
-		c.endpoints[e.Namespace] = endpointCounts{
-			injected: in.Stats.TX.Packets, delivered: in.Stats.RX.Packets,
-			sent: e.Traffic.Sent.Packets, received: e.Traffic.Received.Packets, dropped: e.Traffic.Dropped.Packets,
-			slow: host.Stats.TX.Packets,
+	for _, net := range c.status.Networks {
+		for _, e := range net.Endpoints {
+			in, host := linkOf(t, e.Namespace, e.Interface), linkOf(t, "", e.HostInterface)
+			c.endpoints[e.Namespace] = endpointCounts{
+				injected: in.Stats.TX.Packets, delivered: in.Stats.RX.Packets,
+				sent: e.Traffic.Sent.Packets, received: e.Traffic.Received.Packets, dropped: e.Traffic.Dropped.Packets,
+				slow: host.Stats.TX.Packets,
+			}
 		}
 	}
 	return c
@@ -108,7 +110,7 @@ func unbalanced(before, after counts) string {
 	if got := byProgram("from_endpoint", "DROP_"); got != dropped {
 		return fmt.Sprintf("%d packets dropped, %d counted by reason", dropped, got)
 	}
-	got := byProgram("from_endpoint", "FORWARD_ENDPOINT") + byProgram("from_uplink", "FORWARD_INSIDE", "FORWARD_ICMP_IN")
+	got := byProgram("from_endpoint", "FORWARD_ENDPOINT", "FORWARD_NETWORK") + byProgram("from_uplink", "FORWARD_INSIDE", "FORWARD_ICMP_IN")
 	if got != received {
 		return fmt.Sprintf("%d packets delivered, %d counted by reason", received, got)
 	}
