@@ -47,7 +47,9 @@ func TestTrafficHostToOutside(t *testing.T) {
 // exchange pings, and sends by UDP and TCP, and wants to be seen as it is.
 func exchange(t *testing.T, from, to place) {
 	t.Helper()
-	run(t, from.ns, "ping", "-c", "2", "-i", "0.01", "-W", "5", "-s", "4000", to.addr.String())
+	for _, size := range []string{"4000", "65507"} {
+		run(t, from.ns, "ping", "-c", "2", "-i", "0.01", "-W", "5", "-s", size, to.addr.String())
+	}
 	echo := netip.AddrPortFrom(to.addr, udpEcho(t, to, func(seen netip.AddrPort) {
 		if seen.Addr() != from.addr {
 			t.Errorf("%s to %s: seen as %s", from.addr, to.addr, seen)
