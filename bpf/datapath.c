@@ -20,7 +20,19 @@
 #include "lib/segment.h"
 #include "lib/session.h"
 #include "lib/twin.h"
+#include "lib/unguarded.h"
 #include "lib/uplink.h"
+
+/* What the source guard refuses of an endpoint that has none. */
+static __always_inline enum reason unguarded_path(struct pkt *p, const struct endpoint_entry *ep, const struct network_entry *net,
+						  enum reason refused)
+{
+	enum reason reason = unguarded_admit(p->skb, ep, net, refused);
+
+	if (!reason && refused != DROP_VLAN)
+		reason = resolve(p, ep, net);
+	return reason ? reason : unguarded_deliver(p->skb, ep, net);
+}
 
 static __always_inline enum reason endpoint_path(struct pkt *p, const struct endpoint_entry *ep)
 {
@@ -32,7 +44,7 @@ static __always_inline enum reason endpoint_path(struct pkt *p, const struct end
 		return DROP_NOT_ENDPOINT;
 	reason = endpoint_admit(ep, p);
 	if (reason)
-		return reason;
+		return ep->unguarded ? unguarded_path(p, ep, net, reason) : reason;
 	reason = resolve(p, ep, net);
 	if (reason)
 		return reason;

@@ -64,7 +64,8 @@ type Datapath6EndpointEntry struct {
 	Network        uint32
 	Addr4          [4]uint8
 	Mac            [6]uint8
-	Pad            [2]uint8
+	Unguarded      bool
+	Pad            [1]uint8
 	Addr6          [16]uint8
 	SessionsMax    uint32
 	MappingsMax    uint32

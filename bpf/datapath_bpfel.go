@@ -73,7 +73,8 @@ type DatapathEndpointEntry struct {
 	Network        uint32
 	Addr4          [4]uint8
 	Mac            [6]uint8
-	Pad            [2]uint8
+	Unguarded      bool
+	Pad            [1]uint8
 	Addr6          [16]uint8
 	SessionsMax    uint32
 	MappingsMax    uint32
@@ -214,6 +215,7 @@ const (
 	DatapathNetworkFlagsNETWORK_OPEN_FILTER        DatapathNetworkFlags = 4
 	DatapathNetworkFlagsNETWORK_EXEMPT             DatapathNetworkFlags = 8
 	DatapathNetworkFlagsNETWORK_ISOLATED           DatapathNetworkFlags = 16
+	DatapathNetworkFlagsNETWORK_UNGUARDED          DatapathNetworkFlags = 32
 )
 
 type DatapathPortEntry struct {
@@ -285,65 +287,66 @@ const (
 	DatapathReasonANSWER_ND             DatapathReason = 8
 	DatapathReasonPASS_HOST             DatapathReason = 9
 	DatapathReasonPASS_BROADCAST        DatapathReason = 10
-	DatapathReasonPASS_ETHERTYPE        DatapathReason = 11
-	DatapathReasonPASS_FRAGMENT         DatapathReason = 12
-	DatapathReasonPASS_OPTIONS          DatapathReason = 13
-	DatapathReasonPASS_PROTOCOL         DatapathReason = 14
-	DatapathReasonPASS_TTL              DatapathReason = 15
-	DatapathReasonPASS_MTU              DatapathReason = 16
-	DatapathReasonPASS_ROUTE            DatapathReason = 17
-	DatapathReasonPASS_ROUTED           DatapathReason = 18
-	DatapathReasonPASS_NO_SESSION       DatapathReason = 19
-	DatapathReasonPASS_OWN              DatapathReason = 20
-	DatapathReasonPASS_TRANSLATED       DatapathReason = 21
-	DatapathReasonPASS_ICMP             DatapathReason = 22
-	DatapathReasonPASS_TO_UPLINK        DatapathReason = 23
-	DatapathReasonDROP_NOT_ENDPOINT     DatapathReason = 24
-	DatapathReasonDROP_MALFORMED        DatapathReason = 25
-	DatapathReasonDROP_TRANSPORT        DatapathReason = 26
-	DatapathReasonDROP_CHECKSUM         DatapathReason = 27
-	DatapathReasonDROP_MARTIAN          DatapathReason = 28
-	DatapathReasonDROP_SOURCE_ROUTE     DatapathReason = 29
-	DatapathReasonDROP_RESERVED         DatapathReason = 30
-	DatapathReasonDROP_VLAN             DatapathReason = 31
-	DatapathReasonDROP_LLC              DatapathReason = 32
-	DatapathReasonDROP_OVERSIZE         DatapathReason = 33
-	DatapathReasonDROP_ISOLATED         DatapathReason = 34
-	DatapathReasonDROP_UNASSIGNED       DatapathReason = 35
-	DatapathReasonDROP_UNKNOWN_MAC      DatapathReason = 36
-	DatapathReasonDROP_SOURCE_MAC       DatapathReason = 37
-	DatapathReasonDROP_SOURCE_IPV4      DatapathReason = 38
-	DatapathReasonDROP_SOURCE_IPV6      DatapathReason = 39
-	DatapathReasonDROP_DHCP_SERVER      DatapathReason = 40
-	DatapathReasonDROP_IPV6             DatapathReason = 41
-	DatapathReasonDROP_EXTENSIONS       DatapathReason = 42
-	DatapathReasonDROP_ARP_MALFORMED    DatapathReason = 43
-	DatapathReasonDROP_ARP_SENDER       DatapathReason = 44
-	DatapathReasonDROP_ARP_OWN          DatapathReason = 45
-	DatapathReasonDROP_ARP_TARGET       DatapathReason = 46
-	DatapathReasonDROP_ARP_REPLY        DatapathReason = 47
-	DatapathReasonDROP_ND_MALFORMED     DatapathReason = 48
-	DatapathReasonDROP_ND_LINK_LAYER    DatapathReason = 49
-	DatapathReasonDROP_ND_OWN           DatapathReason = 50
-	DatapathReasonDROP_ND_TARGET        DatapathReason = 51
-	DatapathReasonDROP_ND_ADVERTISEMENT DatapathReason = 52
-	DatapathReasonDROP_ND_ROUTER        DatapathReason = 53
-	DatapathReasonDROP_NO_ENDPOINT      DatapathReason = 54
-	DatapathReasonDROP_ROUTE            DatapathReason = 55
-	DatapathReasonDROP_NO_UPLINK        DatapathReason = 56
-	DatapathReasonDROP_UNSOLICITED      DatapathReason = 57
-	DatapathReasonDROP_NO_PORT          DatapathReason = 58
-	DatapathReasonDROP_SESSIONS_FULL    DatapathReason = 59
-	DatapathReasonDROP_SESSION_RACE     DatapathReason = 60
-	DatapathReasonDROP_LIMIT_RATE       DatapathReason = 61
-	DatapathReasonDROP_LIMIT_SESSIONS   DatapathReason = 62
-	DatapathReasonDROP_LIMIT_MAPPINGS   DatapathReason = 63
-	DatapathReasonDROP_LIMIT_FLOOD      DatapathReason = 64
-	DatapathReasonDROP_RESET            DatapathReason = 65
-	DatapathReasonDROP_FRAGMENT         DatapathReason = 66
-	DatapathReasonDROP_PROTOCOL         DatapathReason = 67
-	DatapathReasonDROP_ICMP             DatapathReason = 68
-	DatapathReasonREASON_COUNT          DatapathReason = 69
+	DatapathReasonPASS_BRIDGE           DatapathReason = 11
+	DatapathReasonPASS_ETHERTYPE        DatapathReason = 12
+	DatapathReasonPASS_FRAGMENT         DatapathReason = 13
+	DatapathReasonPASS_OPTIONS          DatapathReason = 14
+	DatapathReasonPASS_PROTOCOL         DatapathReason = 15
+	DatapathReasonPASS_TTL              DatapathReason = 16
+	DatapathReasonPASS_MTU              DatapathReason = 17
+	DatapathReasonPASS_ROUTE            DatapathReason = 18
+	DatapathReasonPASS_ROUTED           DatapathReason = 19
+	DatapathReasonPASS_NO_SESSION       DatapathReason = 20
+	DatapathReasonPASS_OWN              DatapathReason = 21
+	DatapathReasonPASS_TRANSLATED       DatapathReason = 22
+	DatapathReasonPASS_ICMP             DatapathReason = 23
+	DatapathReasonPASS_TO_UPLINK        DatapathReason = 24
+	DatapathReasonDROP_NOT_ENDPOINT     DatapathReason = 25
+	DatapathReasonDROP_MALFORMED        DatapathReason = 26
+	DatapathReasonDROP_TRANSPORT        DatapathReason = 27
+	DatapathReasonDROP_CHECKSUM         DatapathReason = 28
+	DatapathReasonDROP_MARTIAN          DatapathReason = 29
+	DatapathReasonDROP_SOURCE_ROUTE     DatapathReason = 30
+	DatapathReasonDROP_RESERVED         DatapathReason = 31
+	DatapathReasonDROP_VLAN             DatapathReason = 32
+	DatapathReasonDROP_LLC              DatapathReason = 33
+	DatapathReasonDROP_OVERSIZE         DatapathReason = 34
+	DatapathReasonDROP_ISOLATED         DatapathReason = 35
+	DatapathReasonDROP_UNASSIGNED       DatapathReason = 36
+	DatapathReasonDROP_UNKNOWN_MAC      DatapathReason = 37
+	DatapathReasonDROP_SOURCE_MAC       DatapathReason = 38
+	DatapathReasonDROP_SOURCE_IPV4      DatapathReason = 39
+	DatapathReasonDROP_SOURCE_IPV6      DatapathReason = 40
+	DatapathReasonDROP_DHCP_SERVER      DatapathReason = 41
+	DatapathReasonDROP_IPV6             DatapathReason = 42
+	DatapathReasonDROP_EXTENSIONS       DatapathReason = 43
+	DatapathReasonDROP_ARP_MALFORMED    DatapathReason = 44
+	DatapathReasonDROP_ARP_SENDER       DatapathReason = 45
+	DatapathReasonDROP_ARP_OWN          DatapathReason = 46
+	DatapathReasonDROP_ARP_TARGET       DatapathReason = 47
+	DatapathReasonDROP_ARP_REPLY        DatapathReason = 48
+	DatapathReasonDROP_ND_MALFORMED     DatapathReason = 49
+	DatapathReasonDROP_ND_LINK_LAYER    DatapathReason = 50
+	DatapathReasonDROP_ND_OWN           DatapathReason = 51
+	DatapathReasonDROP_ND_TARGET        DatapathReason = 52
+	DatapathReasonDROP_ND_ADVERTISEMENT DatapathReason = 53
+	DatapathReasonDROP_ND_ROUTER        DatapathReason = 54
+	DatapathReasonDROP_NO_ENDPOINT      DatapathReason = 55
+	DatapathReasonDROP_ROUTE            DatapathReason = 56
+	DatapathReasonDROP_NO_UPLINK        DatapathReason = 57
+	DatapathReasonDROP_UNSOLICITED      DatapathReason = 58
+	DatapathReasonDROP_NO_PORT          DatapathReason = 59
+	DatapathReasonDROP_SESSIONS_FULL    DatapathReason = 60
+	DatapathReasonDROP_SESSION_RACE     DatapathReason = 61
+	DatapathReasonDROP_LIMIT_RATE       DatapathReason = 62
+	DatapathReasonDROP_LIMIT_SESSIONS   DatapathReason = 63
+	DatapathReasonDROP_LIMIT_MAPPINGS   DatapathReason = 64
+	DatapathReasonDROP_LIMIT_FLOOD      DatapathReason = 65
+	DatapathReasonDROP_RESET            DatapathReason = 66
+	DatapathReasonDROP_FRAGMENT         DatapathReason = 67
+	DatapathReasonDROP_PROTOCOL         DatapathReason = 68
+	DatapathReasonDROP_ICMP             DatapathReason = 69
+	DatapathReasonREASON_COUNT          DatapathReason = 70
 )
 
 type DatapathReasonEntry struct {

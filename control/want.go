@@ -118,6 +118,7 @@ func wantNetwork(net config.Network, in surroundings, n *numbers) reconcile.Reso
 		PortFirst:         ports.First,
 		PortLast:          ports.Last,
 		Exempt:            net.Translation.Exempt,
+		Unguarded:         net.Unguarded(),
 	}
 }
 
@@ -262,7 +263,8 @@ func forwarders(cfg *config.Config, in surroundings, has func(config.Network) bo
 func wantEndpoint(net config.Network, ep config.Endpoint, in surroundings, n *numbers) []reconcile.Resource {
 	mac := topology.MAC(ep.MAC)
 	w := []reconcile.Resource{
-		topology.Veth{Host: ep.HostInterface, Namespace: ep.Namespace, Interface: ep.Interface, MAC: mac, MTU: net.MTU, Bridge: net.Name},
+		topology.Veth{Host: ep.HostInterface, Namespace: ep.Namespace, Interface: ep.Interface, MAC: mac, MTU: net.MTU, Bridge: net.Name,
+			Learning: ep.Unguarded},
 		topology.FDB{Device: ep.HostInterface, MAC: mac},
 	}
 	for _, addr := range ep.Addresses {
@@ -276,8 +278,9 @@ func wantEndpoint(net config.Network, ep config.Endpoint, in surroundings, n *nu
 				Network: n.network(net.Name),
 				Device:  ep.HostInterface,
 				Address: addr, Address6: addr6,
-				MAC:    mac,
-				Limits: wantLimits(net),
+				MAC:       mac,
+				Limits:    wantLimits(net),
+				Unguarded: ep.Unguarded,
 			},
 			&datapath.Attachment{Device: ep.HostInterface, Point: loader.FromEndpoint, Hook: in.hook, Build: in.build},
 		)

@@ -186,6 +186,35 @@ func TestWantGivesANamespaceOneDefaultRoute(t *testing.T) {
 	}
 }
 
+// Only the endpoint without source guard, and its network, are told so.
+func TestWantUnguarded(t *testing.T) {
+	cfg := parse(t, `networks:
+  - {name: a, subnets: [10.0.1.0/24], gateway: 10.0.1.254, endpoints: [
+     {namespace: x, addresses: [10.0.1.1]}, {namespace: y, addresses: [10.0.1.2], source-guard: false}]}
+  - {name: b, subnets: [10.0.2.0/24], gateway: 10.0.2.254, endpoints: [{namespace: z, addresses: [10.0.2.1]}]}
+`)
+	var have []string
+	for _, r := range want(cfg, place, numbersOf(nil)) {
+		switch r := r.(type) {
+		case topology.Veth:
+			if r.Learning {
+				have = append(have, reconcile.Name(r))
+			}
+		case *datapath.Endpoint:
+			if r.Unguarded {
+				have = append(have, reconcile.Name(r))
+			}
+		case *datapath.Network:
+			if r.Unguarded {
+				have = append(have, reconcile.Name(r))
+			}
+		}
+	}
+	if diff := cmp.Diff([]string{"network a", "veth veth-y-br", "endpoint veth-y-br"}, have); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestNumbersStay(t *testing.T) {
 	n := numbersOf([]reconcile.Resource{
 		&datapath.Network{Name: "old", Number: 0},

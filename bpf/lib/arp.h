@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* arp.h - answers ARP (RFC 826, RFC 5227) for the addresses of the network; no request reaches another endpoint. */
+/*
+ * arp.h - answers ARP (RFC 826, RFC 5227) for the configured addresses of the network. No request reaches another endpoint, unless it is for an
+ * address that somebody behind an endpoint without source guard may have.
+ */
 #ifndef FLYOVER_ARP_H
 #define FLYOVER_ARP_H
 
@@ -48,7 +51,9 @@ static __always_inline enum reason arp_reply(struct pkt *p, struct arp_packet *a
 	return ANSWER_ARP;
 }
 
-static __always_inline enum reason arp_request(struct pkt *p, struct arp_packet *arp, const struct endpoint_entry *ep)
+/* REASON_NONE: nobody that is known has the address, and somebody else may. */
+static __always_inline enum reason arp_request(struct pkt *p, struct arp_packet *arp, const struct endpoint_entry *ep,
+					       const struct network_entry *net)
 {
 	addr_t target = addr_load(arp->target);
 	struct neighbour_entry *owner;
@@ -57,37 +62,41 @@ static __always_inline enum reason arp_request(struct pkt *p, struct arp_packet 
 		return DROP_ARP_OWN;
 	owner = neighbour_lookup(ep->network, target);
 	if (!owner)
-		return DROP_ARP_TARGET;
+		return net->flags & NETWORK_UNGUARDED ? REASON_NONE : DROP_ARP_TARGET;
 	return arp_reply(p, arp, owner);
 }
 
-/* Every ARP packet of an endpoint ends here, but for its replies to the host. REASON_NONE: it is none. */
+/*
+ * Every ARP packet of an endpoint ends here, but for its replies to the host, and what has to do with somebody who is not configured.
+ * REASON_NONE: it is such a one, or none at all. The MAC that the frame comes from has been looked at before.
+ */
 static __always_inline enum reason resolve(struct pkt *p, const struct endpoint_entry *ep, const struct network_entry *net)
 {
 	struct arp_packet *arp;
-	struct ethhdr *eth;
+	struct ethhdr *eth = pkt_eth(p);
 	addr_t sender;
 
 	if (p->h->ethertype != bpf_htons(ETH_P_ARP))
 		return REASON_NONE;
 	arp = pkt_at(p->skb, ETH_HLEN, sizeof(*arp));
-	if (!arp || !arp_is_ipv4(arp))
+	if (!eth || !arp || !arp_is_ipv4(arp))
 		return DROP_ARP_MALFORMED;
 	sender = addr_load(arp->sender);
-	if (!mac_equal(arp->sender_mac, ep->mac))
+	if (!mac_equal(arp->sender_mac, eth->h_source))
 		return DROP_ARP_SENDER;
 	if (arp->operation == bpf_htons(ARPOP_REQUEST)) {
 		/* Sender 0.0.0.0: a probe, RFC 5227 section 2.1.1. */
-		if (sender && sender != endpoint_addr(ep))
+		if (sender && sender != endpoint_addr(ep) && !neighbour_may_be(ep, sender))
 			return DROP_ARP_SENDER;
-		return arp_request(p, arp, ep);
+		return arp_request(p, arp, ep, net);
 	}
 	if (arp->operation != bpf_htons(ARPOP_REPLY))
 		return DROP_ARP_MALFORMED;
-	if (!endpoint_has(ep, sender))
+	if (!endpoint_has(ep, sender) && !neighbour_may_be(ep, sender))
 		return DROP_ARP_SENDER;
-	eth = pkt_eth(p);
-	return eth && mac_equal(eth->h_dest, net->gateway_mac) ? PASS_HOST : DROP_ARP_REPLY;
+	if (mac_equal(eth->h_dest, net->gateway_mac))
+		return PASS_HOST;
+	return ep->unguarded ? REASON_NONE : DROP_ARP_REPLY;
 }
 
 #endif

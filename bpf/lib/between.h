@@ -28,7 +28,7 @@ static __always_inline enum reason between_routable(struct pkt *p, __u32 mtu)
 
 /*
  * A packet that is for none of its own network, whose header has been judged. If it is for no other network of this host either, or for a
- * broadcast address, the reason is its own. The host's addresses are no network's: it may be asked at any of them.
+ * broadcast address or somebody who is not configured, the reason is its own. The host's addresses are no network's: it may be asked at any of them.
  */
 static __noinline enum reason between_networks(struct pkt *p, __u32 network, const struct network_entry *net, enum reason reason)
 {
@@ -45,7 +45,7 @@ static __noinline enum reason between_networks(struct pkt *p, __u32 network, con
 	if ((net->flags | to->flags) & NETWORK_ISOLATED)
 		return DROP_ISOLATED;
 	if (!owner)
-		return network_is_shared(to, p->h->dst) ? reason : DROP_UNASSIGNED;
+		return network_is_shared(to, p->h->dst) || (to->flags & NETWORK_UNGUARDED) ? reason : DROP_UNASSIGNED;
 	reason = between_routable(p, to->mtu);
 	if (reason)
 		return reason;

@@ -51,11 +51,12 @@ static __always_inline enum reason deliver_by_stack(struct pkt *p, __u32 bridge,
 
 /*
  * A packet that the stack would send to an address of the network. For one that nobody has, the host would ask by ARP, and keep in its
- * neighbour table that it has: who scans the network would fill the table, which is one for the whole host.
+ * neighbour table that it has: who scans the network would fill the table, which is one for the whole host. Behind an endpoint without
+ * source guard there may be somebody who has it.
  */
 static __always_inline enum reason deliver_on_link(__u32 network, const struct network_entry *net, addr_t dst, enum reason reason)
 {
-	if (neighbour_lookup(network, dst) || network_is_shared(net, dst))
+	if (neighbour_lookup(network, dst) || network_is_shared(net, dst) || (net->flags & NETWORK_UNGUARDED))
 		return reason;
 	return DROP_UNASSIGNED;
 }

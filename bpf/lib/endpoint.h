@@ -20,7 +20,8 @@ struct endpoint_entry {
 	__u32 network; /* index into fo_networks */
 	__u8 addr4[4]; /* its IPv4 address; 0.0.0.0: none */
 	__u8 mac[ETH_ALEN];
-	__u8 pad[2];
+	bool unguarded; /* it may send as others that are not configured, see lib/unguarded.h */
+	__u8 pad[1];
 	__u8 addr6[16]; /* its IPv6 address, besides the link-local one that its MAC makes; ::: none of either kind */
 	/* What it may take of the translation, see lib/usage.h. 0: no limit. */
 	__u32 sessions_max;

@@ -17,6 +17,8 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#define VLAN_HLEN 4 /* linux/if_vlan.h */
+
 #define AF_INET 2
 #define AF_INET6 10
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * nd.h - answers neighbour discovery (RFC 4861) for the addresses of the network; no solicitation reaches another endpoint. What could
- * make others believe something untrue of a neighbour or a router ends here.
+ * nd.h - answers neighbour discovery (RFC 4861) for the configured addresses of the network. No solicitation reaches another endpoint, unless it
+ * is for an address that somebody behind an endpoint without source guard may have. What could make others believe something untrue of a
+ * neighbour or a router ends here.
  */
 #ifndef FLYOVER_ND_H
 #define FLYOVER_ND_H
@@ -76,10 +77,10 @@ struct nd_walk {
 	struct __sk_buff *skb;
 	__u32 at;
 	__u32 end;
-	__u8 mac[ETH_ALEN]; /* the endpoint's */
+	__u8 mac[ETH_ALEN]; /* that the frame comes from, which has been looked at before */
 	bool done;
 	bool named;   /* a link-layer address is told */
-	bool foreign; /* one that is not the endpoint's */
+	bool foreign; /* another one */
 };
 
 static long nd_step(__attribute__((unused)) __u32 turn, struct nd_walk *w)
@@ -110,10 +111,11 @@ static __always_inline bool nd_is_solicited_node(addr_t addr)
 }
 
 /* What makes a message of the endpoint invalid (RFC 4861 sections 7.1.1 and 7.1.2, RFC 6980): REASON_NONE, or why it is dropped. */
-static __always_inline enum reason nd_judge(const struct pkt *p, const struct endpoint_entry *ep)
+static __always_inline enum reason nd_judge(const struct pkt *p)
 {
 	struct nd_walk w = { .skb = p->skb, .at = ND_AT + sizeof(struct nd_message), .end = p->h->end };
 	struct nd_message *nd;
+	struct ethhdr *eth;
 	addr_t target;
 
 	if (p->h->fragment_at || p->h->l4 != ND_AT || p->h->ttl != ND_HOP_LIMIT || p->h->end > ND_AT + ND_MAX)
@@ -125,7 +127,10 @@ static __always_inline enum reason nd_judge(const struct pkt *p, const struct en
 	target = addr_load(nd->target);
 	if (!target || (__u8)target == 0xff || !message_is_whole(p->skb, ND_AT, p->h->end, ip_pseudo(p->skb, p->h->end - ND_AT)))
 		return DROP_ND_MALFORMED;
-	mac_copy(w.mac, ep->mac);
+	eth = pkt_eth(p);
+	if (!eth)
+		return DROP_ND_MALFORMED;
+	mac_copy(w.mac, eth->h_source);
 	bpf_loop(ND_OPTIONS, nd_step, &w, 0);
 	if (!w.done || (!p->h->src && (w.named || !nd_is_solicited_node(p->h->dst))))
 		return DROP_ND_MALFORMED;
@@ -180,7 +185,7 @@ static __always_inline enum reason nd_solicitation(const struct pkt *p, const st
 		return DROP_ND_OWN;
 	owner = neighbour_lookup(ep->network, target);
 	if (!owner)
-		return DROP_ND_TARGET;
+		return net->flags & NETWORK_UNGUARDED ? REASON_NONE : DROP_ND_TARGET;
 	return nd_reply(p->skb, owner, owner->ifindex == net->bridge);
 }
 
@@ -202,24 +207,27 @@ __noinline int nd_message(struct __sk_buff *skb, __u8 type, const struct endpoin
 	if (!p.h || !ep || !net)
 		return DROP_ND_MALFORMED;
 	if (type != ICMPV6_NEIGHBOUR_SOLICITATION && type != ICMPV6_NEIGHBOUR_ADVERTISEMENT)
-		return DROP_ND_ROUTER;
-	reason = nd_judge(&p, ep);
+		return ep->unguarded ? REASON_NONE : DROP_ND_ROUTER;
+	reason = nd_judge(&p);
 	if (reason)
 		return reason;
 	if (type == ICMPV6_NEIGHBOUR_SOLICITATION)
 		return nd_solicitation(&p, ep, net);
 	nd = nd_at(skb);
-	eth = pkt_eth(&p);
-	if (!nd || !eth)
+	if (!nd)
 		return DROP_ND_MALFORMED;
-	if (!endpoint_has(ep, addr_load(nd->target)))
+	if (!endpoint_has(ep, addr_load(nd->target)) && !neighbour_may_be(ep, addr_load(nd->target)))
 		return DROP_ND_TARGET;
-	return mac_equal(eth->h_dest, net->gateway_mac) ? PASS_HOST : DROP_ND_ADVERTISEMENT;
+	eth = pkt_eth(&p);
+	if (eth && mac_equal(eth->h_dest, net->gateway_mac))
+		return PASS_HOST;
+	return ep->unguarded ? REASON_NONE : DROP_ND_ADVERTISEMENT;
 }
 
 /*
- * Every message of neighbour discovery of an endpoint ends here, but for what it tells the host. Routes are configured: who asks for a
- * router gets no answer, and who says that it is one is not heard. REASON_NONE: it is none. Packets that may have no source are told from
+ * Every message of neighbour discovery of an endpoint ends here, but for what it tells the host, and what has to do with somebody who is not
+ * configured. Routes are configured: who asks for a router gets no answer, and who says that it is one is not heard, unless there is no source
+ * guard. REASON_NONE: it is such a one, or none at all. Packets that may have no source are told from
  * those that may not here, too.
  */
 static __always_inline enum reason resolve(struct pkt *p, const struct endpoint_entry *ep, const struct network_entry *net)

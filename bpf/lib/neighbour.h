@@ -41,4 +41,10 @@ static __always_inline struct neighbour_entry *neighbour_lookup(__u32 network, a
 	return bpf_map_lookup_elem(&fo_neighbours, &key);
 }
 
+/* May the endpoint say that it, or somebody behind it, has an address that is not its own? Never one that is configured as somebody else's. */
+static __always_inline bool neighbour_may_be(const struct endpoint_entry *ep, addr_t addr)
+{
+	return ep->unguarded && addr && !neighbour_lookup(ep->network, addr);
+}
+
 #endif

@@ -14,6 +14,8 @@ enum network_flags {
 	NETWORK_OPEN_FILTER = 4, /* any remote may send to a mapped port (RFC 4787 section 5: endpoint-independent filtering) */
 	NETWORK_EXEMPT = 8,	 /* some destinations see its own addresses, see lib/exempt.h */
 	NETWORK_ISOLATED = 16,	 /* nothing passes between it and other networks of the host */
+	NETWORK_UNGUARDED =
+		32, /* it has an endpoint without source guard, behind which there may be anybody, see lib/unguarded.h */
 };
 
 struct network_entry {

@@ -21,15 +21,16 @@ enum reason {
 	ANSWER_ARP,	  /* ARP request answered */
 	ANSWER_ND,	  /* neighbour solicitation answered */
 
-	PASS_HOST,	 /* for the host itself: its gateway address or another of its addresses */
-	PASS_BROADCAST,	 /* broadcast or multicast frame: the bridge floods it */
-	PASS_ETHERTYPE,	 /* none of IPv4, IPv6 and ARP */
-	PASS_FRAGMENT,	 /* fragment that is routed */
-	PASS_OPTIONS,	 /* IPv4 options, or IPv6 hop-by-hop options, on a routed packet */
-	PASS_PROTOCOL,	 /* IP protocol without ports, routed */
-	PASS_TTL,	 /* TTL runs out here: the stack answers */
-	PASS_MTU,	 /* larger than the uplink takes: the stack fragments or answers */
-	PASS_ROUTE,	 /* to the broadcast address of another network of this host: the stack decides */
+	PASS_HOST,	/* for the host itself: its gateway address or another of its addresses */
+	PASS_BROADCAST, /* broadcast or multicast frame: the bridge floods it */
+	PASS_BRIDGE, /* from or to somebody behind an endpoint without source guard: the kernel's bridge learns, knows or floods */
+	PASS_ETHERTYPE, /* none of IPv4, IPv6 and ARP */
+	PASS_FRAGMENT,	/* fragment that is routed */
+	PASS_OPTIONS,	/* IPv4 options, or IPv6 hop-by-hop options, on a routed packet */
+	PASS_PROTOCOL,	/* IP protocol without ports, routed */
+	PASS_TTL,	/* TTL runs out here: the stack answers */
+	PASS_MTU,	/* larger than the uplink takes: the stack fragments or answers */
+	PASS_ROUTE, /* to the broadcast address of another network of this host, or to who is not configured there: the stack's */
 	PASS_ROUTED,	 /* network without masquerade, or exempt destination: the stack routes */
 	PASS_NO_SESSION, /* from an uplink, belongs to no session: the host's own traffic */
 	PASS_OWN,	 /* to an uplink, not from inside: the host's own traffic */
@@ -49,7 +50,7 @@ enum reason {
 	DROP_OVERSIZE,	    /* frame to another endpoint, larger than the network's MTU */
 	DROP_ISOLATED,	    /* to an endpoint of another network of this host, and one of the two is isolated */
 	DROP_UNASSIGNED,    /* to an address of a network of this host that nobody has */
-	DROP_UNKNOWN_MAC,   /* unicast frame to a MAC that is nobody's on the network */
+	DROP_UNKNOWN_MAC,   /* unicast frame to a MAC that is nobody's on the network, or of where it comes from */
 	DROP_SOURCE_MAC,    /* source MAC is not the endpoint's */
 	DROP_SOURCE_IPV4,   /* IPv4 source is not the endpoint's */
 	DROP_SOURCE_IPV6,   /* IPv6 source is not the endpoint's */

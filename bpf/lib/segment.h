@@ -12,6 +12,15 @@
 #include "usage.h"
 
 /*
+ * A unicast frame to a MAC that is not configured: whose it is, if anybody's, the bridge knows. The MAC of the host's end of the very pair is
+ * refused (PACKET_HOST): the bridge would hand its frames to the host, past all that from_endpoint looks at before.
+ */
+static __always_inline enum reason segment_unknown(const struct __sk_buff *skb, const struct network_entry *net)
+{
+	return (net->flags & NETWORK_UNGUARDED) && skb->pkt_type != PACKET_HOST ? PASS_BRIDGE : DROP_UNKNOWN_MAC;
+}
+
+/*
  * A frame for another MAC of the network. One that is too large for it ends here: a veth pair would let four octets more through, the
  * room of a VLAN tag.
  */
@@ -27,7 +36,9 @@ static __always_inline enum reason segment_frame(struct pkt *p, const struct end
 	if (eth->h_dest[0] & 1)
 		return usage_admit_broadcast(ep) ? PASS_BROADCAST : DROP_LIMIT_FLOOD;
 	to = fdb_lookup(ep->network, eth->h_dest);
-	if (!to || to->ifindex == p->skb->ifindex) /* never back out of its source (802.1D 7.7) */
+	if (!to)
+		return segment_unknown(p->skb, net);
+	if (to->ifindex == p->skb->ifindex) /* never back out of its source (802.1D 7.7) */
 		return DROP_UNKNOWN_MAC;
 	fdb_deliver(p->skb, to->ifindex, to->endpoint);
 	return FORWARD_ENDPOINT;

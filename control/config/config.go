@@ -55,6 +55,11 @@ func (n Network) IPv6() bool {
 	return slices.ContainsFunc(n.Subnets, func(s netip.Prefix) bool { return s.Addr().Is6() })
 }
 
+// Unguarded tells whether one of the network's endpoints is, so that stations may be behind it.
+func (n Network) Unguarded() bool {
+	return slices.ContainsFunc(n.Endpoints, func(e Endpoint) bool { return e.Unguarded })
+}
+
 // InSubnet is one of the network's addresses with the length of its subnet: 192.168.15.10/24.
 func (n Network) InSubnet(addr netip.Addr) netip.Prefix {
 	subnet, _ := subnetFor(addr, n.Subnets)
@@ -131,6 +136,9 @@ type Endpoint struct {
 	// MAC of the interface inside the namespace. Default: made from the network's name and the first address, locally
 	// administered and stable.
 	MAC net.HardwareAddr
+	// Unguarded endpoints may send from other MACs and addresses than theirs, as long as those are nobody else's by configuration: there are
+	// stations behind them, which the bridge learns of. "source-guard: false" in a file. Default false; the EBPF datapath alone has a guard.
+	Unguarded bool
 }
 
 // Datapath names what forwards a network's packets.

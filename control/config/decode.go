@@ -51,6 +51,7 @@ type endpointDraft struct {
 	hostInterface located[string]
 	addresses     located[[]located[string]]
 	mac           located[string]
+	sourceGuard   located[bool]
 }
 
 // decoder turns YAML into drafts.
@@ -114,6 +115,7 @@ func (d decoder) endpoint(n ast.Node, index int) endpointDraft {
 		{key: "host_interface", read: func(n ast.Node) { ep.hostInterface = d.text(n, "host_interface") }},
 		{key: "addresses", required: true, read: func(n ast.Node) { ep.addresses = d.strings(n, "addresses", "address") }},
 		{key: "mac", read: func(n ast.Node) { ep.mac = d.text(n, "mac") }},
+		{key: "source-guard", read: func(n ast.Node) { ep.sourceGuard = d.boolean(n, "source-guard") }},
 	})
 	return ep
 }

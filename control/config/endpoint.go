@@ -45,7 +45,16 @@ func (v *validator) endpoint(n Network, draft endpointDraft, index int) Endpoint
 		return v.claimAddress(n, addr, label, at)
 	})
 	ep.MAC = v.mac(n, draft, ep.Addresses, label)
+	ep.Unguarded = v.unguarded(n, draft.sourceGuard, label)
 	return ep
+}
+
+// unguarded refuses a guard that nothing would keep.
+func (v *validator) unguarded(n Network, guard located[bool], label string) bool {
+	if guard.ok && guard.value && n.Datapath == Kernel {
+		v.add(guard.at, "source-guard of %s: the datapath \"kernel\" has none; remove it, or set \"datapath: ebpf\"", label)
+	}
+	return guard.ok && !guard.value
 }
 
 // interfaceName is not ok when the name was reported, so that the host's name made from it is not reported again.

@@ -106,6 +106,23 @@ func TestParseBroadcasts(t *testing.T) {
 	}
 }
 
+func TestParseSourceGuard(t *testing.T) {
+	for keys, want := range map[string][2]bool{
+		"": {}, ", source-guard: true": {}, ", source-guard: false": {true, true},
+	} {
+		cfg, err := Parse("net.yaml", []byte("networks: [{name: a, subnets: [10.0.0.0/24], gateway: 10.0.0.1, endpoints: ["+
+			"{namespace: x, addresses: [10.0.0.2]}, {namespace: y, addresses: [10.0.0.3]"+keys+"}]}]"))
+		if err != nil {
+			t.Errorf("%q: %v", keys, err)
+			continue
+		}
+		n := cfg.Networks[0]
+		if got := [2]bool{n.Unguarded(), n.Endpoints[1].Unguarded}; got != want || n.Endpoints[0].Unguarded {
+			t.Errorf("%q: network and second endpoint unguarded %v, want %v; first %v", keys, got, want, n.Endpoints[0].Unguarded)
+		}
+	}
+}
+
 func TestParseKeepsWhatTheFileSays(t *testing.T) {
 	got, err := Parse("net.yaml", []byte("\ufeff---\r\n"+`"uplinks": [eth0, wlan0.7]
 networks:

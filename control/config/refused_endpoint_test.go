@@ -6,6 +6,21 @@ import "testing"
 
 func TestRefusedEndpoint(t *testing.T) {
 	checkRefused(t, []refusal{
+		{"source guard of the kernel", `networks:
+  - name: br1
+    subnets: [192.168.15.0/24]
+    gateway: 192.168.15.10
+    datapath: kernel
+    endpoints:
+      - {namespace: ns1, addresses: [192.168.15.1], source-guard: true}
+`, "net.yaml:7:67: source-guard of endpoint ns1: the datapath \"kernel\" has none; remove it, or set \"datapath: ebpf\""},
+		{"source guard is no boolean", `networks:
+  - name: br1
+    subnets: [192.168.15.0/24]
+    gateway: 192.168.15.10
+    endpoints:
+      - {namespace: ns1, addresses: [192.168.15.1], source-guard: open}
+`, "net.yaml:6:67: source-guard must be true or false, not a string"},
 		{"namespace with a slash", `networks:
   - name: br1
     subnets: [192.168.15.0/24]
@@ -250,7 +265,7 @@ networks:
 net.yaml:5:14: gateway 192.168.16.10 of network br1 is outside the network's subnet 192.168.15.0/24
 net.yaml:6:10: mtu 1 is out of range; use 576 to 65535
 net.yaml:8:38: address 192.168.16.1 of endpoint ns1 is outside the network's subnet 192.168.15.0/24
-net.yaml:8:53: unknown key "colour" in endpoint; known keys: namespace, interface, host_interface, addresses, mac
+net.yaml:8:53: unknown key "colour" in endpoint; known keys: namespace, interface, host_interface, addresses, mac, source-guard
 net.yaml:9:22: address "192.168.15.1/24" of endpoint a/b: write 192.168.15.1 without the prefix length, which is the subnet's
 net.yaml:9:51: namespace "a/b": the name must not contain '/' or control characters`},
 	})

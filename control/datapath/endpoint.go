@@ -27,6 +27,8 @@ type Endpoint struct {
 	MAC               topology.MAC
 	// Limits of its translation and of its broadcasts, see lib/usage.h.
 	Limits Limits
+	// Unguarded endpoints have no source guard, see lib/unguarded.h.
+	Unguarded bool
 
 	// seen are the interfaces whose endpoints had its number or its address when it was last observed.
 	seen []uint32
@@ -67,6 +69,7 @@ func (e *Endpoint) identityRow(index uint32) entry[bpf.DatapathEndpointKey, bpf.
 			SessionsMax: e.Limits.Sessions, MappingsMax: e.Limits.Mappings,
 			SessionsRate: e.Limits.Rate, SessionsBurst: e.Limits.Burst,
 			BroadcastsRate: e.Limits.Broadcasts,
+			Unguarded:      e.Unguarded,
 		},
 	}
 }
@@ -178,7 +181,8 @@ func (e *Endpoint) known(index uint32) ([]knownEndpoint, error) {
 		if ok {
 			all = append(all, knownEndpoint{Endpoint{
 				Number: v.Id, Network: v.Network, Address: addrFrom4(v.Addr4), Address6: addrFrom16(v.Addr6), MAC: v.Mac,
-				Limits: Limits{v.SessionsMax, v.MappingsMax, v.SessionsRate, v.SessionsBurst, v.BroadcastsRate},
+				Limits:    Limits{v.SessionsMax, v.MappingsMax, v.SessionsRate, v.SessionsBurst, v.BroadcastsRate},
+				Unguarded: v.Unguarded,
 			}, ifindex})
 		}
 	}

@@ -33,6 +33,8 @@ type Network struct {
 	PortFirst, PortLast uint16
 	// Exempt are destinations that it is not masqueraded to.
 	Exempt []netip.Prefix
+	// Unguarded says that it has an endpoint without source guard.
+	Unguarded bool
 }
 
 var _ reconcile.Lingerer = (*Network)(nil)
@@ -113,6 +115,7 @@ func (n *Network) entry(bridge uint32) bpf.DatapathNetworkEntry {
 		bpf.DatapathNetworkFlagsNETWORK_OPEN_FILTER:        n.OpenFilter,
 		bpf.DatapathNetworkFlagsNETWORK_EXEMPT:             len(n.Exempt) > 0,
 		bpf.DatapathNetworkFlagsNETWORK_ISOLATED:           n.Isolated,
+		bpf.DatapathNetworkFlagsNETWORK_UNGUARDED:          n.Unguarded,
 	} {
 		if set {
 			e.Flags |= flag

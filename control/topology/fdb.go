@@ -12,7 +12,8 @@ import (
 	"flyover/control/reconcile"
 )
 
-// FDB is a static entry of the bridge's forwarding table: frames to the address leave through the port and are never flooded.
+// FDB is a static entry of the bridge's forwarding table: frames to the address leave through the port and are never flooded. It is sticky:
+// the kernel would move another static one to any port that learns, where IEEE 802.1D section 7.8 has it stay.
 type FDB struct {
 	// Device is the bridge port: the host's end of the endpoint's pair.
 	Device string
@@ -41,6 +42,7 @@ func (f FDB) Observe(s *reconcile.Survey, _ bool) (reconcile.Observation, error)
 	var c changes
 	c.note("port -> "+f.Device, have.index != port.Index)
 	c.note("not static", have.state != netlink.NUD_NOARP)
+	c.note("not sticky", have.flags&netlink.NTF_STICKY == 0)
 	return c.observation(), nil
 }
 
@@ -69,7 +71,7 @@ func (f FDB) message(l netlink.Link) *netlink.Neigh {
 		LinkIndex:    l.Attrs().Index,
 		Family:       unix.AF_BRIDGE,
 		State:        netlink.NUD_NOARP,
-		Flags:        netlink.NTF_MASTER,
+		Flags:        netlink.NTF_MASTER | netlink.NTF_STICKY,
 		HardwareAddr: f.MAC.Hardware(),
 	}
 }

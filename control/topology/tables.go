@@ -187,6 +187,7 @@ type (
 type neighbourEntry struct {
 	index int
 	state uint16
+	flags uint8 // NTF_
 	mac   MAC
 }
 
@@ -232,7 +233,7 @@ func parseNeighbour(m []byte, other func(typ uint16, value []byte)) (e neighbour
 	if len(m) < header {
 		return e
 	}
-	e.index, e.state = number(m[4:]), binary.NativeEndian.Uint16(m[8:])
+	e.index, e.state, e.flags = number(m[4:]), binary.NativeEndian.Uint16(m[8:]), m[10]
 	attributes(m[header:], func(typ uint16, value []byte) {
 		if typ == netlink.NDA_LLADDR {
 			e.mac = macOf(value)

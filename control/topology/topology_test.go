@@ -212,7 +212,7 @@ func TestRepair(t *testing.T) {
 		"fdb local": {func() error {
 			return onDevice("", "veth-ns1-br", func(h handle, l netlink.Link) error {
 				m := exampleFDB.message(l)
-				m.State = netlink.NUD_PERMANENT
+				m.State, m.Flags = netlink.NUD_PERMANENT, netlink.NTF_MASTER // a local one cannot be sticky
 				return h.NeighSet(m)
 			})
 		}, exampleFDB, reconcile.Different},

@@ -27,6 +27,8 @@ type Veth struct {
 	MTU int
 	// Bridge that the host's end is a port of. Empty: of none.
 	Bridge string
+	// Learning lets the bridge learn who is behind the port, if it is one. Static entries stay where they are, see FDB.
+	Learning bool
 }
 
 var _ reconcile.Resource = Veth{}
@@ -90,7 +92,9 @@ func (v Veth) compare(s *reconcile.Survey, outer, inner *link) (reconcile.Observ
 		}
 	}
 	c.note("bridge -> "+v.Bridge, outer.MasterIndex != master)
-	c.note("learning on -> off", v.Bridge != "" && outer.MasterIndex == master && outer.learning)
+	if v.Bridge != "" && outer.MasterIndex == master {
+		c.compare("learning", onOff(outer.learning), onOff(v.Learning))
+	}
 	return c.observation(), nil
 }
 
@@ -189,6 +193,13 @@ func (v Veth) masterIndex(outside handle) (int, error) {
 		return missingBridge, err
 	}
 	return l.Attrs().Index, nil
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
 }
 
 // learns says whether a bridge port learns addresses from packets.

@@ -71,7 +71,7 @@ func (v Veth) configureEnd(h handle, l netlink.Link, mac MAC) error {
 	return setMAC(h, l, mac)
 }
 
-// enslave makes the host's end a port of the bridge, without learning: who is behind a port is what the configuration says, and
+// enslave makes the host's end a port of the bridge, mostly without learning: who is behind a port is what the configuration says, and
 // no packet can move it. Flooding stays on, for broadcasts.
 func (v Veth) enslave(outside handle, outer netlink.Link) error {
 	master, err := v.masterIndex(outside)
@@ -89,8 +89,8 @@ func (v Veth) enslave(outside handle, outer netlink.Link) error {
 	if master == 0 {
 		return nil
 	}
-	if on, err := learns(outer); err != nil || !on {
+	if on, err := learns(outer); err != nil || on == v.Learning {
 		return err
 	}
-	return cause("set learning off", outside.LinkSetLearning(outer, false))
+	return cause("set learning "+onOff(v.Learning), outside.LinkSetLearning(outer, v.Learning))
 }

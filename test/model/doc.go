@@ -9,6 +9,6 @@
 // Where the programs are free to choose, as among the ports of a range, the model is told what they chose (Oracle), and says
 // whether they were free to (Model.Faults).
 //
-// Reading order: model.go, frame.go, ip6.go, nd.go, tables.go, tcp.go; then outwards.go, inwards.go, slow.go, icmp.go, fragment.go, one for each
+// Reading order: model.go, frame.go, ip6.go, nd.go, tables.go, tcp.go; then outwards.go, stranger.go, inwards.go, slow.go, icmp.go, fragment.go, one for each
 // way that a packet may take; session.go, port.go and collect.go for how sessions are made and end.
 package model

@@ -29,6 +29,7 @@ type Endpoint struct {
 	MAC         MAC
 	Subnet      netip.Prefix // of its network
 	Masqueraded bool
+	Unguarded   bool // there may be stations behind it, which are not configured
 }
 
 // Host stands for the host itself where an endpoint's number is asked for; it has no limits.

@@ -36,20 +36,21 @@ func (m *Model) resolve(p *packet, e Endpoint) (Outcome, bool) {
 	case kind < routerSolicitation || kind > redirect:
 		return Outcome{}, false
 	case kind != neighbourSolicitation && kind != neighbourAdvertisement:
-		return stays(p, "DROP_ND_ROUTER"), true
+		return stays(p, "DROP_ND_ROUTER"), !e.Unguarded
 	}
-	if reason := p.judgeND(e); reason != "" {
+	if reason := p.judgeND(); reason != "" {
 		return stays(p, reason), true
 	}
 	target := addr6At(p.frame[ndAt+8:])
+	_, _, known := m.neighbour(e.Subnet, target)
 	if kind == neighbourSolicitation {
-		return m.solicitation(p, e, target), true
+		return m.solicitation(p, e, target), known || !m.hasStrangers(e.Subnet)
 	}
 	switch {
-	case !e.has(target):
+	case !e.has(target) && (known || !e.Unguarded):
 		return stays(p, "DROP_ND_TARGET"), true
 	case MAC(p.frame) != m.GatewayMAC:
-		return stays(p, "DROP_ND_ADVERTISEMENT"), true
+		return stays(p, "DROP_ND_ADVERTISEMENT"), !e.Unguarded
 	}
 	return stays(p, "PASS_HOST"), true
 }
@@ -64,7 +65,7 @@ func mayLackSource(kind uint8) bool {
 }
 
 // judgeND is why a message is invalid (RFC 4861 sections 7.1.1 and 7.1.2, RFC 6980), or tells what is not so.
-func (p *packet) judgeND(e Endpoint) string {
+func (p *packet) judgeND() string {
 	if p.fragment != 0 || p.l4 != ndAt || p.ttl != 255 || p.end > ndAt+ndMost || p.end < ndAt+ndLength || p.frame[ndAt+1] != 0 {
 		return "DROP_ND_MALFORMED"
 	}
@@ -80,7 +81,7 @@ func (p *packet) judgeND(e Endpoint) string {
 		}
 		if options[0] == 1 || options[0] == 2 {
 			named = true
-			foreign = foreign || options[1] != 1 || MAC(options[2:]) != e.MAC
+			foreign = foreign || options[1] != 1 || MAC(options[2:]) != MAC(p.frame[6:])
 		}
 		options = options[int(options[1])*8:]
 	}

@@ -14,6 +14,9 @@ func (m *Model) fromEndpoint(p *packet, wrong string, id int) Outcome {
 		return stays(p, wrong)
 	}
 	if reason := admitFrame(p, e); reason != "" {
+		if e.Unguarded {
+			return m.stranger(p, id, reason)
+		}
 		return stays(p, reason)
 	}
 	if p.six() {
@@ -69,6 +72,9 @@ func (m *Model) bridge(p *packet, id int) Outcome {
 		if e.MAC == to && other != id && e.Subnet == m.Endpoints[id].Subnet {
 			return Outcome{"FORWARD_ENDPOINT", p.frame, other}
 		}
+	}
+	if to != m.Endpoints[id].MAC && m.hasStrangers(m.Endpoints[id].Subnet) {
+		return stays(p, "PASS_BRIDGE")
 	}
 	return stays(p, "DROP_UNKNOWN_MAC")
 }
@@ -159,9 +165,9 @@ func (m *Model) networkOf(a netip.Addr) netip.Prefix {
 	return netip.Prefix{}
 }
 
-// onLink is the reason for what the stack would send to an address of the network: for one that nobody has there, it would have to ask.
+// onLink is the reason for what the stack would send to an address of the network: for one that surely nobody has there, it would have to ask.
 func (m *Model) onLink(network netip.Prefix, a netip.Addr, reason string) string {
-	if _, _, known := m.neighbour(network, a); known || isShared(network, a) {
+	if _, _, known := m.neighbour(network, a); known || isShared(network, a) || m.hasStrangers(network) {
 		return reason
 	}
 	return "DROP_UNASSIGNED"

@@ -28,6 +28,8 @@ type options struct {
 	Limits limits
 	// Isolated is that the masqueraded network is. Optional.
 	Isolated bool
+	// Unguarded is the endpoint without source guard. Optional.
+	Unguarded int
 	// Programs is passed to the loader. Optional.
 	Programs ebpf.ProgramOptions
 }
@@ -94,6 +96,8 @@ type datapath struct {
 	limits  limits
 	// isolated is the masqueraded network.
 	isolated bool
+	// unguarded is the endpoint without source guard, 0 if there is none.
+	unguarded int
 	// outlived says that sessions may have shared index entries with others that are gone, whose lives are in the entries still.
 	outlived bool
 }
@@ -106,7 +110,8 @@ func load(t testing.TB, opts options) *datapath {
 	if opts.Ports == [2]uint16{} {
 		opts.Ports = [2]uint16{defaultFirst, defaultLast}
 	}
-	d := &datapath{host: needHost(t), ports: opts.Ports, mapping: opts.Mapping, limits: opts.Limits, isolated: opts.Isolated}
+	d := &datapath{host: needHost(t), ports: opts.Ports, mapping: opts.Mapping, limits: opts.Limits, isolated: opts.Isolated,
+		unguarded: opts.Unguarded}
 	spec, err := bpf.LoadDatapath()
 	if err != nil {
 		t.Fatal(err)
@@ -169,7 +174,7 @@ func (d *datapath) fillNetworks(t testing.TB) {
 	t.Helper()
 	put(t, d.FoNetworks, uint32(routed), bpf.DatapathNetworkEntry{
 		Gateway4: routedGateway.As4(), Subnet4: routedSubnet.Addr().As4(), Mask4: maskOf(routedSubnet),
-		Bridge: d.bridge, Mtu: mtu, GatewayMac: gatewayMAC,
+		Bridge: d.bridge, Mtu: mtu, Flags: d.unguardedFlag(routed), GatewayMac: gatewayMAC,
 		Subnet6: routedSubnet6.Addr().As16(), Mask6: mask6Of(routedSubnet6),
 	})
 	put(t, d.FoNeighbours4, bpf.DatapathNeighbourKey{Network: masqueraded, Addr: gatewayAddr.As4()},
@@ -201,7 +206,7 @@ func (d *datapath) fillEndpoint(t testing.TB, id uint32) {
 		bpf.DatapathEndpointEntry{
 			Id: id, Network: e.network, Addr4: e.addr.As4(), Mac: e.mac, Addr6: e.addr6.As16(),
 			SessionsMax: d.limits.sessions, MappingsMax: d.limits.mappings, SessionsRate: d.limits.rate, SessionsBurst: d.limits.burst,
-			BroadcastsRate: d.limits.broadcasts,
+			BroadcastsRate: d.limits.broadcasts, Unguarded: int(id) == d.unguarded,
 		})
 	put(t, d.FoFdb, bpf.DatapathFdbKey{Network: e.network, Mac: e.mac},
 		bpf.DatapathFdbEntry{Ifindex: e.ifindex, Endpoint: id})
@@ -210,10 +215,18 @@ func (d *datapath) fillEndpoint(t testing.TB, id uint32) {
 	d.fillNeighbour6(t, e.network, e.addr6, e.mac, e.ifindex)
 }
 
+// unguardedFlag is that of the network of the endpoint without source guard.
+func (d *datapath) unguardedFlag(network uint32) bpf.DatapathNetworkFlags {
+	if d.unguarded != 0 && d.endpoints[d.unguarded].network == network {
+		return bpf.DatapathNetworkFlagsNETWORK_UNGUARDED
+	}
+	return 0
+}
+
 // fillTranslation says how the masqueraded network is translated, with d's ports.
 func (d *datapath) fillTranslation(t testing.TB) {
 	t.Helper()
-	flags := d.mapping.network()
+	flags := d.mapping.network() | d.unguardedFlag(masqueraded)
 	if d.isolated {
 		flags |= bpf.DatapathNetworkFlagsNETWORK_ISOLATED
 	}

@@ -60,6 +60,8 @@ var twinRows = []struct {
 	{"independent, small table", options{Mapping: independent, Sessions: 30, Limits: limits{mappings: 5}}},
 	{"independent, limits", options{Mapping: independent, Isolated: true, Limits: limits{sessions: 12, mappings: 5, broadcasts: 2}}},
 	{"open filter", options{Mapping: openFilter}},
+	{"dependent, an unguarded endpoint", options{Mapping: dependent, Unguarded: 1}},
+	{"independent, an unguarded endpoint", options{Mapping: independent, Unguarded: 1, Limits: limits{broadcasts: 30}}},
 	{"open filter, limits", options{Mapping: openFilter, Sessions: 40,
 		Limits: limits{sessions: 15, mappings: 4, rate: 2000, burst: 20}}},
 }

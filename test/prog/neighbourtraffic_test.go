@@ -34,6 +34,10 @@ func (g *traffic) neighbour() model.Input {
 	if g.one(4) {
 		d.to, d.dst = gatewayMAC, gateway6
 	}
+	if g.one(6) {
+		d.from = pick(g.rng, g.macs())
+		own.mac, d.src = d.from, pick(g.rng, append(others, packet.LinkLocal(stationMAC)))
+	}
 	kind, code := pick(g.rng, []uint8{135, 135, 135, 135, 135, 136, 136, 133, 134, 137, 143}), uint8(0)
 	body := slices.Concat(target.AsSlice(), g.ndOptions(own))
 	switch g.rng.IntN(20) {

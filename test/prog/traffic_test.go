@@ -49,6 +49,7 @@ var kinds = func() []func(*traffic) model.Input {
 		{14, (*traffic).anyOut}, {20, (*traffic).sessionOut}, {26, (*traffic).reply}, {8, (*traffic).unsolicited},
 		{8, (*traffic).errorIn}, {4, (*traffic).errorOut}, {8, (*traffic).slow}, {5, (*traffic).hairpin},
 		{3, (*traffic).strange}, {6, (*traffic).fragment}, {4, (*traffic).neighbour}, {5, (*traffic).between},
+		{6, (*traffic).stranger},
 	} {
 		for range k.weight {
 			all = append(all, k.make)

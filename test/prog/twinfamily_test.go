@@ -113,7 +113,8 @@ func (w *family) modelEndpoints() map[int]model.Endpoint {
 			continue
 		}
 		network := map[uint32]netip.Prefix{masqueraded: w.subnet, routed: w.routed}[e.network]
-		all[id] = model.Endpoint{Addr: w.of(e), MAC: model.MAC(e.mac), Subnet: network, Masqueraded: e.network == masqueraded}
+		all[id] = model.Endpoint{Addr: w.of(e), MAC: model.MAC(e.mac), Subnet: network, Masqueraded: e.network == masqueraded,
+			Unguarded: id == w.unguarded}
 	}
 	return all
 }
