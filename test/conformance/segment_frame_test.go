@@ -15,7 +15,7 @@ import (
 )
 
 func checkFlooding(_ *testing.T, h *host) {
-	s := upSegment(h)
+	s := upOpenSegment(h)
 	s.fence()
 	for _, c := range []struct {
 		name     string

@@ -4,6 +4,7 @@ package conformance
 
 import (
 	"encoding/binary"
+	"strings"
 
 	"github.com/gopacket/gopacket/layers"
 
@@ -16,9 +17,9 @@ var segmentRows = []row{
 	{56, "A probe for one's own address gets no answer, one for another's does", "RFC 5227 section 2.1.1", "", checkARPProbe},
 	{57, "ARP is answered for the addresses that are there, and for no others", "RFC 1812 section 3.3.2", "", checkARPProxy},
 	{58, "The first packet to an unresolved neighbour is not lost", "RFC 1122 section 2.3.2.2", "", checkARPQueue},
-	{63, "A known MAC's frames go to its port, unknown ones' to all, and none back", "IEEE 802.1D section 7.7",
-		"All MACs of a network are known from its configuration: what is for another one is nobody's, and would only be overheard",
-		checkFlooding},
+	{63, "A known MAC's frames go to its port, unknown ones' to all, and none back", "IEEE 802.1D section 7.7", "", checkFlooding},
+	{64, "MACs are learned from frames of unicast sources, and follow them; static ones stay", "IEEE 802.1D sections 7.8 and 7.9", "", checkLearning},
+	{65, "Learned MACs age after 300 s, or 10 to 1000000 s if set so; traffic refreshes them", "IEEE 802.1D section 7.9.2", "", checkAgeing},
 	{66, "Frames to 01-80-C2-00-00-00 to 0F are not forwarded", "IEEE 802.1D section 7.12.6", "", checkReserved},
 	{67, "No frame is lost, duplicated or overtaken; broadcasts reach each port once", "IEEE 802.1D section 6.3", "", checkSequence},
 	{68, "A VLAN tag is kept, or the frame dropped", "IEEE 802.1Q", "", checkTags},
@@ -36,10 +37,26 @@ type segment struct {
 
 func upSegment(h *host) *segment {
 	h.t.Helper()
+	return upSegmentAs(h, func(file string) string { return file })
+}
+
+// upOpenSegment is upSegment with endpoints, ns1 and ns3, behind which there may be others: their MACs are not all known.
+func upOpenSegment(h *host) *segment {
+	h.t.Helper()
+	return upSegmentAs(h, func(file string) string {
+		for _, end := range []string{"15.1]", "15.3]"} {
+			file = strings.Replace(file, end+"}", end+", source-guard: false}", 1)
+		}
+		return file
+	})
+}
+
+func upSegmentAs(h *host, edit func(string) string) *segment {
+	h.t.Helper()
 	if h.six {
-		h.upFile(network6 + "      - {namespace: ns3, addresses: [192.168.15.3, fd00:15::3]}\n")
+		h.upFile(edit(network6 + "      - {namespace: ns3, addresses: [192.168.15.3, fd00:15::3]}\n"))
 	} else {
-		h.upFile(network + "      - {namespace: ns3, addresses: [192.168.15.3]}\n")
+		h.upFile(edit(network + "      - {namespace: ns3, addresses: [192.168.15.3]}\n"))
 		h.run("ns3", "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
 	}
 	return &segment{

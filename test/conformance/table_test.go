@@ -24,7 +24,9 @@ What RFCs ask of a NAT and of a router of IPv4 and IPv6, and IEEE 802 of a bridg
 bridge, routing and nftables masquerade with its defaults (` + "`datapath: kernel`" + `). Each row is one test, run for both in the same lab: see
 ` + "`test/conformance`" + `. In every row two things are checked besides: no packet with an inside address reaches the outside, and
 none with a wrong checksum. Timers are tested as they are, by making sessions look older; only the neighbours'
-of row 62 are asked after more often than by default. ` + "`make conformance`" + ` makes this file.
+of row 62 are asked after more often than by default, and the bridge of row 65 forgets faster. Rows 63 to 65 are about a network that has endpoints
+with ` + "`source-guard: false`" + `; where there are none, all MACs are known from the configuration, and frames to others are dropped. ` + "`make conformance`" + `
+makes this file.
 `
 
 // section is one table of the file.
