@@ -17,8 +17,8 @@ import (
 type link struct {
 	netlink.LinkAttrs
 	kind string
-	// stp is the bridge's, learning the bridge port's.
-	stp, learning bool
+	// stp is the bridge's, learning and flood the bridge port's.
+	stp, learning, flood bool
 }
 
 var _ netlink.Link = (*link)(nil)
@@ -87,7 +87,9 @@ func (l *link) parseInfo(typ uint16, value []byte) {
 		})
 	case nl.IFLA_INFO_SLAVE_DATA:
 		attributes(value, func(typ uint16, value []byte) {
-			l.learning = l.learning || typ == nl.IFLA_BRPORT_LEARNING && len(value) == 1 && value[0] != 0
+			on := len(value) == 1 && value[0] != 0
+			l.learning = l.learning || typ == nl.IFLA_BRPORT_LEARNING && on
+			l.flood = l.flood || typ == nl.IFLA_BRPORT_UNICAST_FLOOD && on
 		})
 	}
 }

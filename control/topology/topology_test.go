@@ -260,7 +260,7 @@ func settle(snapshot string) string {
 		switch {
 		case strings.HasPrefix(line, "neigh") && !strings.Contains(line, innerMAC.String()):
 			continue
-		case strings.HasPrefix(line, "link veth-ns1-br"):
+		case strings.HasPrefix(line, "link veth-ns1-br"), strings.HasPrefix(line, "link br1+1d"), strings.HasPrefix(line, "link br1+1u"):
 			line = strings.Join(slices.Delete(strings.Fields(line), 4, 5), " ") + "\n"
 		}
 		kept = append(kept, line)
