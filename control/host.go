@@ -28,6 +28,9 @@ type Host struct {
 	Version string
 	// Hook that runs the programs: "tcx", "clsact", or "" for the best that the kernel has.
 	Hook string
+	// BridgeEndpoints is how many endpoints of a network are ports of one bridge, 1023 at most with the trunks to further ones. Optional:
+	// config.BridgeEndpoints.
+	BridgeEndpoints int
 	// Done, if not nil, is told of each step that has been taken.
 	Done func(reconcile.Op)
 	// Warn, if not nil, is told what works less than the configuration may mean.
@@ -121,6 +124,7 @@ func (h Host) want(cfg *config.Config, owned []reconcile.Resource) ([]reconcile.
 	if err != nil {
 		return nil, err
 	}
+	in.bridges = bridgesOf(owned, h.BridgeEndpoints)
 	if len(in.uplinks) == 0 && slices.ContainsFunc(cfg.Networks, func(n config.Network) bool { return n.Masquerade }) {
 		h.warn("no uplink: this host has no default route, and the configuration names none; run up again when there is one")
 	}
