@@ -14,7 +14,7 @@ import (
 )
 
 // port is how an interface of the host is a port of a bridge, always without learning: who is behind a port is what the configuration
-// says, and no packet can move it. Broadcasts and multicasts go out of every port.
+// says, and no packet can move it. Broadcasts and multicasts go out of every port. It has no IPv6 of its own.
 type port struct {
 	// bridge is the device's name. Empty: a port of none.
 	bridge string
@@ -44,6 +44,7 @@ func (p port) compare(s *reconcile.Survey, c *changes, l *link) error {
 		return nil
 	}
 	c.note("learning on -> off", l.learning)
+	c.note("ipv6 on -> off", l.speaks6)
 	if l.flood != p.flood {
 		c.compare("flooding", onOff(l.flood), onOff(p.flood))
 	}
@@ -73,6 +74,9 @@ func (p port) enslave(h handle, l netlink.Link) error {
 	}
 	if master == 0 {
 		return nil
+	}
+	if err := silence6(l.Attrs().Name); err != nil {
+		return err
 	}
 	return cause("set learning and flooding", p.setFlags(l))
 }

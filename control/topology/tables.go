@@ -19,6 +19,8 @@ type link struct {
 	kind string
 	// stp is the bridge's, learning and flood the bridge port's.
 	stp, learning, flood bool
+	// speaks6 says that the interface has IPv6, and takes part in it.
+	speaks6 bool
 }
 
 var _ netlink.Link = (*link)(nil)
@@ -72,6 +74,8 @@ func parseLink(m []byte) *link {
 			attributes(value, func(_ uint16, name []byte) { l.AltNames = append(l.AltNames, text(name)) })
 		case unix.IFLA_LINKINFO:
 			attributes(value, l.parseInfo)
+		case unix.IFLA_AF_SPEC:
+			attributes(value, l.parseFamily)
 		}
 	})
 	return l
@@ -92,6 +96,21 @@ func (l *link) parseInfo(typ uint16, value []byte) {
 			l.flood = l.flood || typ == nl.IFLA_BRPORT_UNICAST_FLOOD && on
 		})
 	}
+}
+
+func (l *link) parseFamily(family uint16, value []byte) {
+	const (
+		settings    = 2  // IFLA_INET6_CONF: one 32-bit number for each setting
+		disableIPv6 = 26 // DEVCONF_DISABLE_IPV6
+	)
+	if family != unix.AF_INET6 {
+		return
+	}
+	attributes(value, func(typ uint16, value []byte) {
+		if typ == settings && len(value) >= 4*(disableIPv6+1) {
+			l.speaks6 = number(value[4*disableIPv6:]) == 0
+		}
+	})
 }
 
 func text(value []byte) string { return string(bytes.TrimRight(value, "\x00")) }

@@ -72,14 +72,9 @@ func (t Trunk) Observe(s *reconcile.Survey, owned bool) (reconcile.Observation, 
 }
 
 func (e end) compare(s *reconcile.Survey, c *changes, t Trunk, l *link) error {
-	speaks, err := speaks6(e.name)
-	if err != nil {
-		return err
-	}
 	c.note(e.name+" not tagged", !tagged(l))
 	c.compare(e.name+" mtu", l.MTU, t.MTU)
 	c.note(e.name+" down -> up", !isUp(l))
-	c.note(e.name+" ipv6 on -> off", speaks)
 	return e.port.compare(s, c, l)
 }
 
@@ -146,9 +141,6 @@ func (t Trunk) configure(h handle, down, up netlink.Link) error {
 			return err
 		}
 		if err := setMTU(h, links[i], t.MTU); err != nil {
-			return err
-		}
-		if err := silence6(e.name); err != nil {
 			return err
 		}
 		if err := e.port.enslave(h, links[i]); err != nil {
