@@ -65,7 +65,7 @@ func (b Bridge) compareSilence(c *changes, l *link) error {
 		return err
 	}
 	c.note("heard by the host -> not heard", !deaf)
-	c.note("ipv6 on -> off", l.speaks6)
+	c.note("ipv6 on -> off", l.speaks6())
 	return nil
 }
 

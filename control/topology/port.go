@@ -44,7 +44,7 @@ func (p port) compare(s *reconcile.Survey, c *changes, l *link) error {
 		return nil
 	}
 	c.note("learning on -> off", l.learning)
-	c.note("ipv6 on -> off", l.speaks6)
+	c.note("ipv6 on -> off", l.speaks6())
 	if l.flood != p.flood {
 		c.compare("flooding", onOff(l.flood), onOff(p.flood))
 	}

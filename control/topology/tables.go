@@ -19,8 +19,8 @@ type link struct {
 	kind string
 	// stp is the bridge's, learning and flood the bridge port's.
 	stp, learning, flood bool
-	// speaks6 says that the interface has IPv6, and takes part in it.
-	speaks6 bool
+	// six are the settings below net/ipv6/conf of an interface that has IPv6, as Static6 names them.
+	six map[string]int
 }
 
 var _ netlink.Link = (*link)(nil)
@@ -98,19 +98,35 @@ func (l *link) parseInfo(typ uint16, value []byte) {
 	}
 }
 
+// settings6 are the places of settings in the list that the kernel gives of them, IFLA_INET6_CONF.
+var settings6 = map[string]int{"accept_ra": 3, "disable_ipv6": 26, "accept_dad": 27}
+
 func (l *link) parseFamily(family uint16, value []byte) {
-	const (
-		settings    = 2  // IFLA_INET6_CONF: one 32-bit number for each setting
-		disableIPv6 = 26 // DEVCONF_DISABLE_IPV6
-	)
+	const settings, generation = 2, 8 // IFLA_INET6_CONF, IFLA_INET6_ADDR_GEN_MODE
 	if family != unix.AF_INET6 {
 		return
 	}
+	l.six = map[string]int{}
 	attributes(value, func(typ uint16, value []byte) {
-		if typ == settings && len(value) >= 4*(disableIPv6+1) {
-			l.speaks6 = number(value[4*disableIPv6:]) == 0
+		switch typ {
+		case settings:
+			for name, place := range settings6 {
+				if len(value) >= 4*(place+1) {
+					l.six[name] = number(value[4*place:])
+				}
+			}
+		case generation:
+			if len(value) == 1 {
+				l.six["addr_gen_mode"] = int(value[0])
+			}
 		}
 	})
+}
+
+// speaks6 says whether the interface has IPv6, and takes part in it.
+func (l *link) speaks6() bool {
+	disabled, has := l.six["disable_ipv6"]
+	return has && disabled == 0
 }
 
 func text(value []byte) string { return string(bytes.TrimRight(value, "\x00")) }
