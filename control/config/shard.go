@@ -38,17 +38,15 @@ func (n Network) Shard(number int) Shard {
 var shardName = regexp.MustCompile(`^(.+)\+[1-9][0-9]*[du]?$`)
 
 // notShards refuses a name that is kept for a further bridge of one of the networks.
-func (v *validator) notShards(name located[string], label string) bool {
+func (v *validator) notShards(name located[string], label string) {
 	match := shardName.FindStringSubmatch(name.value)
 	if match == nil {
-		return true
+		return
 	}
-	network, found := v.networks[match[1]]
-	if found {
+	if network, found := v.networks[match[1]]; found {
 		v.add(name.at, "name %s of %s is kept for a further bridge of %s at line %d; choose another",
 			name.value, label, network.owner, network.line)
 	}
-	return !found
 }
 
 // sharded refuses a network with more endpoints than its bridges can have. Those of the kernel's datapath have one: of what two of its

@@ -192,9 +192,7 @@ func (v *validator) uplinks(drafts []located[string]) []string {
 			v.add(name.at, "uplink %s is already the name of %s at line %d; remove one", name.value, earlier.owner, earlier.line)
 			continue
 		}
-		if !v.notShards(name, "uplink "+name.value) {
-			continue
-		}
+		v.notShards(name, "uplink "+name.value)
 		names = append(names, name.value)
 	}
 	return names

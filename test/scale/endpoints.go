@@ -59,6 +59,7 @@ func setUp(o options, number int, datapath string) error {
 		{"up again", []string{"up", "-f", full}},
 		{"one more", []string{"up", "-f", more}},
 		{"one less", []string{"up", "-f", full}},
+		{"one more, only changes", []string{"up", "--only-changes", "-f", more}},
 		{"status", []string{"status"}},
 		{"down", []string{"down"}},
 	} {
