@@ -23,9 +23,14 @@ func (s *Status) describe(owned []reconcile.Resource) {
 	hooks := map[string]loader.Hook{}
 	var names []string
 	members := map[string][]*EndpointStatus{}
+	networkOf := map[string]string{} // by any of its bridges
 	for _, r := range owned {
 		switch r := r.(type) {
 		case topology.Bridge:
+			networkOf[r.Name] = r.Network
+			if r.Shard {
+				continue
+			}
 			networks[r.Name] = &NetworkStatus{
 				Name: r.Name, Datapath: "kernel", Gateways: []string{}, MTU: r.MTU, Endpoints: []EndpointStatus{},
 			}
@@ -39,7 +44,7 @@ func (s *Status) describe(owned []reconcile.Resource) {
 				Namespace: r.Namespace, Interface: r.Interface, HostInterface: r.Host, Addresses: []string{}, MAC: r.MAC.String(),
 			}
 			endpoints[innerEnd{r.Namespace, r.Interface}] = e
-			members[r.Bridge] = append(members[r.Bridge], e)
+			members[networkOf[r.Bridge]] = append(members[networkOf[r.Bridge]], e)
 		case topology.Address:
 			if n := networks[r.Device]; n != nil && r.Namespace == "" {
 				n.Gateways = append(n.Gateways, r.Prefix.String())
@@ -69,12 +74,13 @@ func (s *Status) describe(owned []reconcile.Resource) {
 // only leaves the endpoints of the name in the networks, and returns the objects that are theirs.
 func (s *Status) only(name string, owned []reconcile.Resource) []reconcile.Resource {
 	hosts, insides, namespaces, addresses := map[string]bool{}, map[innerEnd]bool{}, map[string]bool{}, map[string]bool{}
+	macs := map[string]bool{}
 	for i := range s.Networks {
 		n := &s.Networks[i]
 		n.Endpoints = slices.DeleteFunc(n.Endpoints, func(e EndpointStatus) bool { return !e.called(name) })
 		for _, e := range n.Endpoints {
 			hosts[e.HostInterface], insides[innerEnd{e.Namespace, e.Interface}] = true, true
-			namespaces[e.Namespace] = true
+			namespaces[e.Namespace], macs[e.MAC] = true, true
 			for _, prefix := range e.Addresses {
 				address, _, _ := strings.Cut(prefix, "/")
 				addresses[n.Name+" "+address] = true
@@ -88,8 +94,8 @@ func (s *Status) only(name string, owned []reconcile.Resource) []reconcile.Resou
 			return !namespaces[r.Name]
 		case topology.Veth:
 			return !hosts[r.Host]
-		case topology.FDB:
-			return !hosts[r.Device]
+		case topology.FDB: // of its own port, or of the trunk to it
+			return !macs[r.MAC.String()]
 		case *datapath.Endpoint:
 			return !hosts[r.Device]
 		case *datapath.Attachment:

@@ -28,6 +28,13 @@ type Host struct {
 	Version string
 	// Hook that runs the programs: "tcx", "clsact", or "" for the best that the kernel has.
 	Hook string
+	// BridgeEndpoints is how many endpoints of a network are ports of one bridge, 1023 at most with the trunks to further ones. Optional:
+	// config.BridgeEndpoints.
+	BridgeEndpoints int
+	// OnlyChanges has Up look only at what the configuration has changed since the last Up, unless that did not come to its end.
+	OnlyChanges bool
+	// Unseen, if not nil, is told how many objects OnlyChanges has left out.
+	Unseen func(int)
 	// Done, if not nil, is told of each step that has been taken.
 	Done func(reconcile.Op)
 	// Warn, if not nil, is told what works less than the configuration may mean.
@@ -97,7 +104,7 @@ func (h Host) Down() (reconcile.Plan, error) {
 		done = append(done, op)
 		h.tell(op)
 	})
-	return done, errors.Join(err, store.Save(left))
+	return done, errors.Join(err, store.Save(left, false))
 }
 
 // open locks the state, which the caller closes, and returns what is owned.
@@ -121,6 +128,7 @@ func (h Host) want(cfg *config.Config, owned []reconcile.Resource) ([]reconcile.
 	if err != nil {
 		return nil, err
 	}
+	in.bridges = bridgesOf(owned, h.BridgeEndpoints)
 	if len(in.uplinks) == 0 && slices.ContainsFunc(cfg.Networks, func(n config.Network) bool { return n.Masquerade }) {
 		h.warn("no uplink: this host has no default route, and the configuration names none; run up again when there is one")
 	}
@@ -150,8 +158,12 @@ func (h Host) warn(message string) {
 func (h Host) converge(ctx context.Context, store *state.Store, w, owned []reconcile.Resource) (reconcile.Plan, error) {
 	var done reconcile.Plan
 	before := owned
-	for range maxRounds {
-		observed, err := reconcile.Observe(w, before)
+	for round := range maxRounds {
+		observe := reconcile.Observe
+		if round == 0 && h.OnlyChanges && store.Settled() { // what goes may take others along, so that the next rounds look at everything
+			observe = h.observeChanges
+		}
+		observed, err := observe(w, before)
 		if err != nil {
 			return nil, errors.Join(err, h.giveUp(store, done, owned))
 		}
@@ -162,7 +174,7 @@ func (h Host) converge(ctx context.Context, store *state.Store, w, owned []recon
 		if len(plan) == 0 {
 			return h.settle(store, done, w, owned)
 		}
-		if err := errors.Join(prepare(plan), store.Save(union(owned, w))); err != nil {
+		if err := errors.Join(prepare(plan), store.Save(union(owned, w), false)); err != nil {
 			return nil, errors.Join(err, h.giveUp(store, done, owned))
 		}
 		if err := reconcile.Run(ctx, plan, h.tell); err != nil {
@@ -182,9 +194,18 @@ func (h Host) converge(ctx context.Context, store *state.Store, w, owned []recon
 		h.giveUp(store, done, owned))
 }
 
+// observeChanges is reconcile.Observe that takes what is wanted as it is owned for the same on the host.
+func (h Host) observeChanges(w, owned []reconcile.Resource) (map[string]reconcile.Observation, error) {
+	observed, unseen, err := reconcile.ObserveChanges(w, owned)
+	if h.Unseen != nil && err == nil {
+		h.Unseen(unseen)
+	}
+	return observed, err
+}
+
 // settle writes down that exactly w is ours by now. A state that cannot be written is a failure like any other.
 func (h Host) settle(store *state.Store, done reconcile.Plan, w, owned []reconcile.Resource) (reconcile.Plan, error) {
-	if err := store.Save(w); err != nil {
+	if err := store.Save(w, true); err != nil {
 		return nil, errors.Join(err, h.giveUp(store, done, owned))
 	}
 	return done, nil
@@ -195,7 +216,7 @@ func (h Host) giveUp(store *state.Store, done reconcile.Plan, owned []reconcile.
 	if err := done.Undo(); err != nil {
 		return err
 	}
-	return store.Save(owned)
+	return store.Save(owned, store.Settled())
 }
 
 // prepare lets the new objects remember the host before they are written down, so that a crash does not lose it.

@@ -26,7 +26,8 @@ type surroundings struct {
 	// ports are the outside ports of networks that name none: none that the kernel gives to the host's own sockets.
 	ports config.PortRange
 	// local are the ports that the kernel gives to the host's own sockets.
-	local config.PortRange
+	local   config.PortRange
+	bridges bridges
 }
 
 // want lists every object that the configuration asks for, in the order in which they can be made. Whatever guards the uplinks
@@ -37,8 +38,11 @@ func want(cfg *config.Config, in surroundings, n *numbers) []reconcile.Resource 
 	if len(ebpf) > 0 {
 		w = append(w, &datapath.BPFFS{}, &datapath.Programs{Build: in.build, Sessions: uint32(cfg.Sessions)})
 	}
+	places := map[string][]int{}
 	for _, net := range cfg.Networks {
+		places[net.Name] = in.bridges.place(net)
 		w = append(w, wantBridge(net)...)
+		w = append(w, wantShards(net, places[net.Name])...)
 	}
 	for _, net := range ebpf {
 		w = append(w, wantNetwork(net, in, n))
@@ -57,8 +61,9 @@ func want(cfg *config.Config, in surroundings, n *numbers) []reconcile.Resource 
 		}
 	}
 	for _, net := range cfg.Networks {
-		for _, ep := range net.Endpoints {
+		for i, ep := range net.Endpoints {
 			once(topology.Namespace{Name: ep.Namespace})
+			w = append(w, wantPort(net, ep, places[net.Name][i])...)
 			w = append(w, wantEndpoint(net, ep, in, n)...)
 			for _, gateway := range net.Gateways { // the namespace's first endpoint of the family leads outside
 				once(topology.Route{Namespace: ep.Namespace, Gateway: gateway, Device: ep.Interface})
@@ -262,11 +267,7 @@ func forwarders(cfg *config.Config, in surroundings, has func(config.Network) bo
 
 func wantEndpoint(net config.Network, ep config.Endpoint, in surroundings, n *numbers) []reconcile.Resource {
 	mac := topology.MAC(ep.MAC)
-	w := []reconcile.Resource{
-		topology.Veth{Host: ep.HostInterface, Namespace: ep.Namespace, Interface: ep.Interface, MAC: mac, MTU: net.MTU, Bridge: net.Name,
-			Learning: ep.Unguarded},
-		topology.FDB{Device: ep.HostInterface, MAC: mac},
-	}
+	var w []reconcile.Resource
 	for _, addr := range ep.Addresses {
 		w = append(w, topology.Neighbour{Device: net.Name, Address: addr, MAC: mac})
 	}

@@ -8,13 +8,7 @@ import (
 	"slices"
 )
 
-func (v *validator) networkEndpoints(n Network, draft networkDraft, index int) []Endpoint {
-	drafts := draft.endpoints.value
-	if len(drafts) > MaxBridgePorts {
-		v.add(drafts[MaxBridgePorts].at, "%s has more than %d endpoints, the limit of a Linux bridge; "+
-			"divide them between networks", labelOf("network", draft.name, index), MaxBridgePorts)
-		drafts = drafts[:MaxBridgePorts]
-	}
+func (v *validator) networkEndpoints(n Network, drafts []endpointDraft) []Endpoint {
 	var endpoints []Endpoint
 	for i, ep := range drafts {
 		if v.endpoints++; v.endpoints == MaxEndpoints+1 {
@@ -98,7 +92,9 @@ func (v *validator) hostInterfaceName(draft endpointDraft, inside located[string
 	if earlier, taken := v.hostNames.take(name.value, claim{label, name.at.line}); taken {
 		v.add(name.at, "host interface %s of %s is already the name of %s at line %d; set \"host_interface:\" to another name",
 			name.value, label, earlier.owner, earlier.line)
+		return name.value
 	}
+	v.notShards(name, label)
 	return name.value
 }
 

@@ -41,10 +41,9 @@ func TestLimits(t *testing.T) {
 		{"as many networks as allowed", MaxNetworks, 0, ""},
 		{"one network too many", MaxNetworks + 1, 0, fmt.Sprintf(
 			"many.yaml:%d:5: more than 1024 networks; the rest of the list is not checked", 2+MaxNetworks*networkLines)},
-		{"as many endpoints in a network as allowed", 1, MaxBridgePorts, ""},
-		{"one endpoint too many in a network", 1, MaxBridgePorts + 1, fmt.Sprintf(
-			"many.yaml:%d:9: network n0 has more than 1023 endpoints, the limit of a Linux bridge; "+
-				"divide them between networks", 2+networkLines+MaxBridgePorts)},
+		{"as many endpoints as allowed, in one network", 1, MaxEndpoints, ""},
+		{"one endpoint too many in one network", 1, MaxEndpoints + 1, fmt.Sprintf(
+			"many.yaml:%d:9: more than 16384 endpoints in all; the rest is not checked", 2+networkLines+MaxEndpoints)},
 		{"as many endpoints as allowed", MaxEndpoints / 512, 512, ""},
 		{"endpoints of one network too many", MaxEndpoints/512 + 1, 512, fmt.Sprintf(
 			"many.yaml:%d:9: more than 16384 endpoints in all; the rest is not checked",

@@ -15,7 +15,7 @@ const (
 	defaultSessions = 131072
 	defaultMappings = 8192
 	defaultRate     = 20000
-	// A second. More than name services and discovery ever need, and little enough for a bridge of 1023 ports.
+	// A second. More than name services and discovery ever need, and little enough for a bridge of a thousand ports.
 	defaultBroadcasts = 1000
 	// A network's exempt destinations; those of all networks share a map of 16384.
 	maxExempt = 16

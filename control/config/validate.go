@@ -12,9 +12,6 @@ const (
 	MaxNetworks = 1024
 	// MaxEndpoints is the number of endpoints in one file, of all networks together.
 	MaxEndpoints = 16384
-	// MaxBridgePorts is the number of endpoints in one network: each is a port of the network's bridge with either
-	// datapath, and a Linux bridge has no more.
-	MaxBridgePorts = 1023
 
 	defaultMTU = 1500
 )
@@ -76,10 +73,14 @@ func validate(r *report, doc documentDraft) *Config {
 		n.Broadcasts = broadcasts(n, draft.limits.value.broadcasts)
 		cfg.Networks = append(cfg.Networks, n)
 	}
+	for i, draft := range drafts {
+		v.notShards(draft.name, labelOf("network", draft.name, i))
+		v.sharded(cfg.Networks[i], draft, labelOf("network", draft.name, i))
+	}
 	v.disjointPorts(cfg.Networks, drafts)
 	cfg.Uplinks = v.uplinks(doc.uplinks.value)
 	for i, draft := range drafts {
-		cfg.Networks[i].Endpoints = v.networkEndpoints(cfg.Networks[i], draft, i)
+		cfg.Networks[i].Endpoints = v.networkEndpoints(cfg.Networks[i], draft.endpoints.value)
 	}
 	return cfg
 }
@@ -194,6 +195,7 @@ func (v *validator) uplinks(drafts []located[string]) []string {
 			v.add(name.at, "uplink %s is already the name of %s at line %d; remove one", name.value, earlier.owner, earlier.line)
 			continue
 		}
+		v.notShards(name, "uplink "+name.value)
 		names = append(names, name.value)
 	}
 	return names

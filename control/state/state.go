@@ -34,10 +34,14 @@ type Store struct {
 	decode Decoder
 	// saved is what this process has written last.
 	saved []byte
+	// settled is what Load found, see Settled.
+	settled bool
 }
 
 type file struct {
-	Version   int
+	Version int
+	// Unsettled says that a run was under way when the file was written: not everything listed need be there. Left out otherwise.
+	Unsettled bool
 	Resources []item
 }
 
@@ -79,37 +83,48 @@ func (s *Store) Close() error {
 }
 
 // Load returns what is ours, in the order in which it was made.
-func (s *Store) Load() ([]reconcile.Resource, error) { return Read(s.dir, s.decode) }
+func (s *Store) Load() (resources []reconcile.Resource, err error) {
+	resources, s.settled, err = read(s.dir, s.decode)
+	return resources, err
+}
+
+// Settled says that the run which wrote what Load has returned came to its end: everything listed was there then.
+func (s *Store) Settled() bool { return s.settled }
 
 // Read is Load without a lock, for those who only look.
 func Read(dir string, decode Decoder) ([]reconcile.Resource, error) {
+	resources, _, err := read(dir, decode)
+	return resources, err
+}
+
+func read(dir string, decode Decoder) (resources []reconcile.Resource, settled bool, err error) {
 	data, err := os.ReadFile(path(dir))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, true, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read state: %w", err)
+		return nil, false, fmt.Errorf("read state: %w", err)
 	}
 	var f file
 	if err := json.Unmarshal(data, &f); err != nil {
-		return nil, fmt.Errorf("read state %s: %w", path(dir), err)
+		return nil, false, fmt.Errorf("read state %s: %w", path(dir), err)
 	}
 	if f.Version != version {
-		return nil, fmt.Errorf("read state %s: layout %d is not this flyover's (%d): run `flyover down` of the version that wrote it", path(dir), f.Version, version)
+		return nil, false, fmt.Errorf("read state %s: layout %d is not this flyover's (%d): run `flyover down` of the version that wrote it", path(dir), f.Version, version)
 	}
-	var resources []reconcile.Resource
 	for _, it := range f.Resources {
 		r, err := decode(it.Kind, it.Data)
 		if err != nil {
-			return nil, fmt.Errorf("read state %s: %w", path(dir), err)
+			return nil, false, fmt.Errorf("read state %s: %w", path(dir), err)
 		}
 		resources = append(resources, r)
 	}
-	return resources, nil
+	return resources, !f.Unsettled, nil
 }
 
-// Save replaces what is ours. After a crash the file holds the old list or the new one, whole. An empty list leaves no file.
-func (s *Store) Save(resources []reconcile.Resource) error {
+// Save replaces what is ours; settled says that all of it is there. After a crash the file holds the old list or the new one, whole. An
+// empty list leaves no file.
+func (s *Store) Save(resources []reconcile.Resource, settled bool) error {
 	if len(resources) == 0 {
 		s.saved = nil
 		if err := os.Remove(path(s.dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -117,7 +132,7 @@ func (s *Store) Save(resources []reconcile.Resource) error {
 		}
 		return nil
 	}
-	data, err := encode(resources)
+	data, err := encode(resources, settled)
 	if err != nil || bytes.Equal(data, s.saved) {
 		return err
 	}
@@ -129,9 +144,13 @@ func (s *Store) Save(resources []reconcile.Resource) error {
 }
 
 // encode returns the file as JSON with one object a line.
-func encode(resources []reconcile.Resource) ([]byte, error) {
+func encode(resources []reconcile.Resource, settled bool) ([]byte, error) {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, `{"Version":%d,"Resources":[`, version)
+	fmt.Fprintf(&b, `{"Version":%d,`, version)
+	if !settled {
+		b.WriteString(`"Unsettled":true,`)
+	}
+	b.WriteString(`"Resources":[`)
 	for i, r := range resources {
 		if i > 0 {
 			b.WriteByte(',')

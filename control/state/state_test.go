@@ -47,7 +47,7 @@ func TestSavedResourcesComeBackInOrder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "flyover")
 	want := []reconcile.Resource{object{"b"}, object{"a"}}
 	s := open(t, dir)
-	if err := errors.Join(s.Save(want), s.Close()); err != nil {
+	if err := errors.Join(s.Save(want, true), s.Close()); err != nil {
 		t.Fatal(err)
 	}
 	s = open(t, dir)
@@ -61,10 +61,33 @@ func TestSavedResourcesComeBackInOrder(t *testing.T) {
 	}
 }
 
+// What a run that did not come to its end has written is told from the rest.
+func TestUnsettled(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "flyover")
+	want := []reconcile.Resource{object{"a"}}
+	for _, settled := range []bool{false, true} {
+		s := open(t, dir)
+		if err := errors.Join(s.Save(want, settled), s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, dir)
+		have, err := s.Load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, have); diff != "" || s.Settled() != settled {
+			t.Errorf("settled is %v, want %v; %s", s.Settled(), settled, diff)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestAnEmptyStateLeavesNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "flyover")
 	s := open(t, dir)
-	if err := errors.Join(s.Save([]reconcile.Resource{object{"a"}}), s.Save(nil), s.Close()); err != nil {
+	if err := errors.Join(s.Save([]reconcile.Resource{object{"a"}}, true), s.Save(nil, true), s.Close()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {

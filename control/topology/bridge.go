@@ -3,6 +3,7 @@
 package topology
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/vishvananda/netlink"
@@ -10,17 +11,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"flyover/control/reconcile"
+	"flyover/loader"
 )
 
-// Bridge is the bridge device of a network: no STP, up, tagged as ours.
+// Bridge is a bridge device of a network: no STP, up, tagged as ours.
 type Bridge struct {
 	Name string
 	// MTU in bytes. Set explicitly, so the device does not follow its smallest port.
 	MTU int
 	// MAC is fixed when the device is made; otherwise it would change as ports come and go.
 	MAC MAC
-	// Network whose bridge it is, for messages.
+	// Network whose bridge it is.
 	Network string
+	// Shard says that it only forwards: the host is on the network by another bridge, and hears nothing of this one.
+	Shard bool
 }
 
 var _ reconcile.Resource = Bridge{}
@@ -47,7 +51,22 @@ func (b Bridge) Observe(s *reconcile.Survey, owned bool) (reconcile.Observation,
 	c.note("not tagged", !tagged(l))
 	c.note("down -> up", !isUp(l))
 	c.note("stp on -> off", l.stp)
+	if b.Shard && l.Type() == "bridge" {
+		if err := b.compareSilence(&c, l); err != nil {
+			return reconcile.Observation{}, fmt.Errorf("observe bridge %s: %w", b.Name, err)
+		}
+	}
 	return c.observation(), nil
+}
+
+func (b Bridge) compareSilence(c *changes, l *link) error {
+	deaf, err := loader.Deaf(l.Index)
+	if err != nil {
+		return err
+	}
+	c.note("heard by the host -> not heard", !deaf)
+	c.note("ipv6 on -> off", l.speaks6())
+	return nil
 }
 
 // halfMade says that a crash between making and tagging left the device: the untagged bridge has the very MAC that we give.
@@ -96,6 +115,11 @@ func (b Bridge) configure(l netlink.Link) error {
 	}
 	if stp, err := hasSTP(l); err != nil || stp {
 		if err := cause("set stp off", clearSTP(l)); err != nil {
+			return err
+		}
+	}
+	if b.Shard {
+		if err := errors.Join(loader.Deafen(l.Attrs().Index), silence6(b.Name)); err != nil {
 			return err
 		}
 	}

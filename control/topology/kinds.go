@@ -37,6 +37,7 @@ var decoders = map[string]func([]byte) (reconcile.Resource, error){
 	Namespace{}.Kind(): decode[Namespace],
 	Bridge{}.Kind():    decode[Bridge],
 	Veth{}.Kind():      decode[Veth],
+	Trunk{}.Kind():     decode[Trunk],
 	Address{}.Kind():   decode[Address],
 	Route{}.Kind():     decode[Route],
 	Neighbour{}.Kind(): decode[Neighbour],

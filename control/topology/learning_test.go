@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"flyover/control/reconcile"
@@ -98,4 +99,10 @@ func sendFrom(t *testing.T, device string, mac MAC) {
 	frame := append([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, mac[:]...)
 	frame = append(append(frame, 0x88, 0xb5), make([]byte, 46)...)
 	must(t, unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: linkNamed(t, device)}))
+}
+
+// learns says whether a bridge port learns addresses from packets.
+func learns(port netlink.Link) (bool, error) {
+	flag, err := linkInfo(port.Attrs().Index, nl.IFLA_INFO_SLAVE_DATA, nl.IFLA_BRPORT_LEARNING)
+	return len(flag) == 1 && flag[0] != 0, err
 }

@@ -82,17 +82,17 @@ func unshareNamespace() (int, error) {
 }
 
 // shareNamespaceDir makes /run/netns a shared mount point, as iproute2 does, so that the namespaces mounted in it are seen in
-// other mount namespaces, and their deletion too.
+// other mount namespaces, and their deletion too. What is mounted there later is shared by itself.
 func shareNamespaceDir() error {
 	if err := os.MkdirAll(namespaceDir, 0o755); err != nil {
 		return err
 	}
-	err := unix.Mount("", namespaceDir, "none", unix.MS_SHARED|unix.MS_REC, "")
+	err := unix.Mount("", namespaceDir, "none", unix.MS_SHARED, "")
 	if errors.Is(err, unix.EINVAL) { // not a mount point yet
 		if err := unix.Mount(namespaceDir, namespaceDir, "none", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 			return &os.PathError{Op: "bind", Path: namespaceDir, Err: err}
 		}
-		err = unix.Mount("", namespaceDir, "none", unix.MS_SHARED|unix.MS_REC, "")
+		err = unix.Mount("", namespaceDir, "none", unix.MS_SHARED, "")
 	}
 	if err != nil {
 		return &os.PathError{Op: "share", Path: namespaceDir, Err: err}

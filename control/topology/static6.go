@@ -3,9 +3,10 @@
 package topology
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 
@@ -24,8 +25,11 @@ type Static6 struct {
 var _ reconcile.Keeper = Static6{}
 
 // static6 are the settings below net/ipv6/conf/DEVICE. The first is the host's choice for new interfaces.
-var static6 = []struct{ name, value string }{
-	{"disable_ipv6", "0"}, {"accept_ra", "0"}, {"accept_dad", "0"}, {"addr_gen_mode", "0"},
+var static6 = []struct {
+	name  string
+	value int
+}{
+	{"disable_ipv6", 0}, {"accept_ra", 0}, {"accept_dad", 0}, {"addr_gen_mode", 0},
 }
 
 // Kind returns "static6".
@@ -34,29 +38,44 @@ func (Static6) Kind() string { return "static6" }
 // ID is the namespace if any and the device: "ns1 veth-ns1".
 func (s Static6) ID() string { return inside(s.Namespace) + s.Device }
 
-// Observe implements reconcile.Resource.
-func (s Static6) Observe(*reconcile.Survey, bool) (reconcile.Observation, error) {
-	var c changes
-	err := s.each(func(setting *Sysctl, name string) error {
-		have, err := setting.read()
-		c.compare(name, have, setting.Value)
-		return err
-	})
-	if errors.Is(err, fs.ErrNotExist) {
-		return reconcile.Observation{}, nil
+// Observe implements reconcile.Resource. It looks at what the kernel says of the interface together with all others: to open a file in
+// a namespace's /proc/sys takes the longer the more namespaces have been there before.
+func (s Static6) Observe(survey *reconcile.Survey, _ bool) (reconcile.Observation, error) {
+	_, l, err := deviceIn(survey, s.Namespace, s.Device)
+	if err != nil || l == nil || l.six == nil {
+		return reconcile.Observation{}, cause("observe static6 "+s.ID(), err)
 	}
-	return c.observation(), cause("observe static6 "+s.ID(), err)
+	var c changes
+	for _, setting := range static6 {
+		c.compare(setting.name, l.six[setting.name], setting.value)
+	}
+	return c.observation(), nil
 }
 
 // Apply implements reconcile.Resource.
 func (s Static6) Apply() error {
-	err := s.each(func(setting *Sysctl, _ string) error {
-		if have, err := setting.read(); err != nil || have == setting.Value {
+	err := onDevice(s.Namespace, s.Device, func(h handle, _ netlink.Link) error { return h.enter(s.set) })
+	return cause("create static6 "+s.ID(), err)
+}
+
+// set writes the settings of the device in the calling thread's namespace, those that are others.
+func (s Static6) set() error {
+	dir, err := os.OpenRoot(filepath.Join(sysctlDir, "net/ipv6/conf", s.Device))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	for _, setting := range static6 {
+		want := strconv.Itoa(setting.value)
+		have, err := dir.ReadFile(setting.name)
+		if err == nil && strings.TrimSpace(string(have)) != want {
+			err = dir.WriteFile(setting.name, []byte(want), 0)
+		}
+		if err != nil {
 			return err
 		}
-		return setting.write(setting.Value)
-	})
-	return cause("create static6 "+s.ID(), err)
+	}
+	return nil
 }
 
 // Keeps implements reconcile.Keeper: the settings go with the device, which is ours.
@@ -64,17 +83,3 @@ func (Static6) Keeps() bool { return true }
 
 // Remove implements reconcile.Resource.
 func (Static6) Remove() error { return nil }
-
-func (s Static6) each(do func(setting *Sysctl, name string) error) error {
-	return onDevice(s.Namespace, s.Device, func(h handle, _ netlink.Link) error {
-		return h.enter(func() error {
-			for _, setting := range static6 {
-				key := fmt.Sprintf("net/ipv6/conf/%s/%s", s.Device, setting.name)
-				if err := do(&Sysctl{Key: key, Value: setting.value}, setting.name); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	})
-}

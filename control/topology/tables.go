@@ -17,8 +17,10 @@ import (
 type link struct {
 	netlink.LinkAttrs
 	kind string
-	// stp is the bridge's, learning the bridge port's.
-	stp, learning bool
+	// stp is the bridge's, learning and flood the bridge port's.
+	stp, learning, flood bool
+	// six are the settings below net/ipv6/conf of an interface that has IPv6, as Static6 names them.
+	six map[string]int
 }
 
 var _ netlink.Link = (*link)(nil)
@@ -72,6 +74,8 @@ func parseLink(m []byte) *link {
 			attributes(value, func(_ uint16, name []byte) { l.AltNames = append(l.AltNames, text(name)) })
 		case unix.IFLA_LINKINFO:
 			attributes(value, l.parseInfo)
+		case unix.IFLA_AF_SPEC:
+			attributes(value, l.parseFamily)
 		}
 	})
 	return l
@@ -87,9 +91,42 @@ func (l *link) parseInfo(typ uint16, value []byte) {
 		})
 	case nl.IFLA_INFO_SLAVE_DATA:
 		attributes(value, func(typ uint16, value []byte) {
-			l.learning = l.learning || typ == nl.IFLA_BRPORT_LEARNING && len(value) == 1 && value[0] != 0
+			on := len(value) == 1 && value[0] != 0
+			l.learning = l.learning || typ == nl.IFLA_BRPORT_LEARNING && on
+			l.flood = l.flood || typ == nl.IFLA_BRPORT_UNICAST_FLOOD && on
 		})
 	}
+}
+
+// settings6 are the places of settings in the list that the kernel gives of them, IFLA_INET6_CONF.
+var settings6 = map[string]int{"accept_ra": 3, "disable_ipv6": 26, "accept_dad": 27}
+
+func (l *link) parseFamily(family uint16, value []byte) {
+	const settings, generation = 2, 8 // IFLA_INET6_CONF, IFLA_INET6_ADDR_GEN_MODE
+	if family != unix.AF_INET6 {
+		return
+	}
+	l.six = map[string]int{}
+	attributes(value, func(typ uint16, value []byte) {
+		switch typ {
+		case settings:
+			for name, place := range settings6 {
+				if len(value) >= 4*(place+1) {
+					l.six[name] = number(value[4*place:])
+				}
+			}
+		case generation:
+			if len(value) == 1 {
+				l.six["addr_gen_mode"] = int(value[0])
+			}
+		}
+	})
+}
+
+// speaks6 says whether the interface has IPv6, and takes part in it.
+func (l *link) speaks6() bool {
+	disabled, has := l.six["disable_ipv6"]
+	return has && disabled == 0
 }
 
 func text(value []byte) string { return string(bytes.TrimRight(value, "\x00")) }

@@ -162,9 +162,12 @@ func TestRepair(t *testing.T) {
 		"port freed":  {link("veth-ns1-br", netlink.LinkSetNoMaster), exampleVeth, reconcile.Different},
 		"port down":   {link("veth-ns1-br", netlink.LinkSetDown), exampleVeth, reconcile.Different},
 		"port learns": {link("veth-ns1-br", func(l netlink.Link) error { return netlink.LinkSetLearning(l, true) }), exampleVeth, reconcile.Different},
-		"veth gone":   {link("veth-ns1-br", netlink.LinkDel), exampleVeth, reconcile.Absent},
-		"inner mtu":   {inner(func(h handle, l netlink.Link) error { return h.LinkSetMTU(l, 1400) }), exampleVeth, reconcile.Different},
-		"inner down":  {inner(func(h handle, l netlink.Link) error { return h.LinkSetDown(l) }), exampleVeth, reconcile.Different},
+		"port speaks": {func() error {
+			return os.WriteFile("/proc/sys/net/ipv6/conf/veth-ns1-br/disable_ipv6", []byte("0"), 0)
+		}, exampleVeth, reconcile.Different},
+		"veth gone":  {link("veth-ns1-br", netlink.LinkDel), exampleVeth, reconcile.Absent},
+		"inner mtu":  {inner(func(h handle, l netlink.Link) error { return h.LinkSetMTU(l, 1400) }), exampleVeth, reconcile.Different},
+		"inner down": {inner(func(h handle, l netlink.Link) error { return h.LinkSetDown(l) }), exampleVeth, reconcile.Different},
 		"inner renamed": {inner(func(h handle, l netlink.Link) error {
 			must(t, h.LinkSetDown(l))
 			return h.LinkSetName(l, "other")
@@ -260,7 +263,7 @@ func settle(snapshot string) string {
 		switch {
 		case strings.HasPrefix(line, "neigh") && !strings.Contains(line, innerMAC.String()):
 			continue
-		case strings.HasPrefix(line, "link veth-ns1-br"):
+		case strings.HasPrefix(line, "link veth-ns1-br"), strings.HasPrefix(line, "link br1+1d"), strings.HasPrefix(line, "link br1+1u"):
 			line = strings.Join(slices.Delete(strings.Fields(line), 4, 5), " ") + "\n"
 		}
 		kept = append(kept, line)

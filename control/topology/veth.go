@@ -8,7 +8,6 @@ import (
 	"io/fs"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 
 	"flyover/control/reconcile"
 )
@@ -29,6 +28,8 @@ type Veth struct {
 	Bridge string
 	// Learning lets the bridge learn who is behind the port, if it is one. Static entries stay where they are, see FDB.
 	Learning bool
+	// NoFlood keeps frames to addresses that the bridge does not know from the port.
+	NoFlood bool
 }
 
 var _ reconcile.Resource = Veth{}
@@ -81,21 +82,8 @@ func (v Veth) compare(s *reconcile.Survey, outer, inner *link) (reconcile.Observ
 	}
 	c.note("down -> up", !isUp(outer))
 	c.note("inner down -> up", !isUp(inner))
-	master := 0
-	if v.Bridge != "" {
-		index, err := LinkIndex(s, v.Bridge)
-		if err != nil {
-			return reconcile.Observation{}, err
-		}
-		if master = int(index); master == 0 {
-			master = missingBridge
-		}
-	}
-	c.note("bridge -> "+v.Bridge, outer.MasterIndex != master)
-	if v.Bridge != "" && outer.MasterIndex == master {
-		c.compare("learning", onOff(outer.learning), onOff(v.Learning))
-	}
-	return c.observation(), nil
+	err := v.port().compare(s, &c, outer)
+	return c.observation(), err
 }
 
 // Apply implements reconcile.Resource. A pair whose inner end went elsewhere is made again, and takes along what depends on it.
@@ -178,32 +166,4 @@ func (v Veth) innerOf(h handle, outer netlink.Link) (netlink.Link, error) {
 
 func paired(a, b netlink.Link) bool {
 	return a.Type() == "veth" && b.Type() == "veth" && a.Attrs().ParentIndex == b.Attrs().Index && b.Attrs().ParentIndex == a.Attrs().Index
-}
-
-// missingBridge is the index of a bridge that is not there: no port has that.
-const missingBridge = -1
-
-// masterIndex of the wanted bridge, 0 for none.
-func (v Veth) masterIndex(outside handle) (int, error) {
-	if v.Bridge == "" {
-		return 0, nil
-	}
-	l, err := findLink(outside, v.Bridge)
-	if err != nil || l == nil {
-		return missingBridge, err
-	}
-	return l.Attrs().Index, nil
-}
-
-func onOff(on bool) string {
-	if on {
-		return "on"
-	}
-	return "off"
-}
-
-// learns says whether a bridge port learns addresses from packets.
-func learns(port netlink.Link) (bool, error) {
-	flag, err := linkInfo(port.Attrs().Index, nl.IFLA_INFO_SLAVE_DATA, nl.IFLA_BRPORT_LEARNING)
-	return len(flag) == 1 && flag[0] != 0, err
 }

@@ -52,7 +52,7 @@ func (v Veth) configure(p pair) error {
 	if err := v.configureEnd(p.outside, p.outer, v.HostMAC); err != nil {
 		return err
 	}
-	if err := v.enslave(p.outside, p.outer); err != nil {
+	if err := v.port().enslave(p.outside, p.outer); err != nil {
 		return err
 	}
 	if err := v.configureEnd(p.inside, p.inner, v.MAC); err != nil {
@@ -69,28 +69,4 @@ func (v Veth) configureEnd(h handle, l netlink.Link, mac MAC) error {
 		return err
 	}
 	return setMAC(h, l, mac)
-}
-
-// enslave makes the host's end a port of the bridge, mostly without learning: who is behind a port is what the configuration says, and
-// no packet can move it. Flooding stays on, for broadcasts.
-func (v Veth) enslave(outside handle, outer netlink.Link) error {
-	master, err := v.masterIndex(outside)
-	if err != nil {
-		return err
-	}
-	if master < 0 {
-		return fmt.Errorf("bridge %s: %w", v.Bridge, fs.ErrNotExist)
-	}
-	if outer.Attrs().MasterIndex != master {
-		if err := outside.LinkSetMasterByIndex(outer, master); err != nil {
-			return fmt.Errorf("set bridge %q: %w", v.Bridge, err)
-		}
-	}
-	if master == 0 {
-		return nil
-	}
-	if on, err := learns(outer); err != nil || on == v.Learning {
-		return err
-	}
-	return cause("set learning "+onOff(v.Learning), outside.LinkSetLearning(outer, v.Learning))
 }

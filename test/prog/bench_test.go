@@ -3,6 +3,8 @@
 package prog
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
@@ -208,4 +210,42 @@ func BenchmarkIPv6(b *testing.B) {
 	b.Run("in/single", func(b *testing.B) {
 		single(b, d.FromUplink, func(int) []byte { return in }, actions[bpf.Forward])
 	})
+}
+
+// BenchmarkUnicastOf is BenchmarkUnicast in a network of so many endpoints, with frames to random ones among the first so many. Each run
+// is a call of its own. The size of the tables costs nothing; what does is that entries which were used long ago are in no cache.
+func BenchmarkUnicastOf(b *testing.B) {
+	for _, size := range []struct{ endpoints, among int }{{2, 1}, {1000, 1}, {10000, 1}, {10000, 100}, {1000, 999}, {10000, 9999}} {
+		b.Run(fmt.Sprintf("%d/to %d", size.endpoints, size.among), func(b *testing.B) {
+			d := loadLoopback(b, options{})
+			frames := d.crowd(b, size.endpoints, size.among)
+			single(b, d.FromEndpoint, func(n int) []byte { return frames[n%len(frames)] }, actions[bpf.Forward])
+		})
+	}
+}
+
+// crowd gives endpoint 1's network more endpoints, so that there are so many in all, and returns frames to random ones among the others.
+func (d *datapath) crowd(b *testing.B, endpoints, among int) [][]byte {
+	b.Helper()
+	own, behind := d.endpoints[1], d.endpoints[2]
+	macs := []packet.MAC{behind.mac}
+	for n := 2; n < endpoints; n++ {
+		mac := packet.MAC{2, 0xc0, 0, 0, byte(n >> 8), byte(n)}
+		macs = append(macs, mac)
+		id := uint32(len(d.endpoints) + n)
+		put(b, d.FoFdb, bpf.DatapathFdbKey{Network: own.network, Mac: mac}, bpf.DatapathFdbEntry{Ifindex: behind.ifindex, Endpoint: id})
+		put(b, d.FoEndpoints, bpf.DatapathEndpointKey{Ifindex: 1<<20 + uint32(n)}, bpf.DatapathEndpointEntry{
+			Id: id, Network: own.network, Addr4: [4]byte{10, 99, byte(n >> 8), byte(n)}, Mac: mac,
+		})
+		put(b, d.FoNeighbours4, bpf.DatapathNeighbourKey{Network: own.network, Addr: [4]byte{10, 99, byte(n >> 8), byte(n)}},
+			bpf.DatapathNeighbourEntry{Mac: mac, Ifindex: behind.ifindex})
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	frames := make([][]byte, 1<<14)
+	for i := range frames {
+		p := d.neighbourly(layers.IPProtocolTCP, nil)
+		p.Ethernet.DstMAC = slices.Clone(macs[len(macs)-1-random.IntN(among)][:])
+		frames[i] = p.Bytes()
+	}
+	return frames
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,35 +13,57 @@ import (
 	"time"
 )
 
-// networkSize is how many endpoints a network of the test has at most: a bridge takes 1023 ports, and one more is wanted.
-const networkSize = 1000
+// kernelEndpoints is how many endpoints the kernel's datapath is tried with: a Linux bridge has 1023 ports.
+const kernelEndpoints = 1000
 
-// manyEndpoints shows what the host's set-up costs as the number of endpoints grows.
-func manyEndpoints(o options) error {
+// manyEndpoints shows what the host's set-up costs as the number of endpoints of a network grows.
+func manyEndpoints(o options) error { return setUp(o, o.endpoints, "ebpf") }
+
+// manyKernelEndpoints is manyEndpoints with the kernel's own forwarding.
+func manyKernelEndpoints(o options) error {
+	return setUp(o, min(o.endpoints, kernelEndpoints), "kernel")
+}
+
+func setUp(o options, number int, datapath string) error {
 	dir, err := os.MkdirTemp("", "scale-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
 	full, more := filepath.Join(dir, "full.yaml"), filepath.Join(dir, "more.yaml")
-	for file, n := range map[string]int{full: o.endpoints, more: o.endpoints + 1} {
-		if err := os.WriteFile(file, []byte(endpointsConfig(n)), 0o600); err != nil {
+	for file, n := range map[string]int{full: number, more: number + 1} {
+		if err := os.WriteFile(file, []byte(endpointsConfig(n, datapath)), 0o600); err != nil {
 			return err
 		}
 	}
-	steps := []struct {
+	empty, err := settled()
+	if err != nil {
+		return err
+	}
+	if err := timed(o, fmt.Sprintf("up, %d endpoints", number), []string{"up", "-f", full}); err != nil {
+		return err
+	}
+	up, err := settled()
+	if err != nil {
+		return err
+	}
+	used, kinds := up.since(empty)
+	say("the machine's MemAvailable less after `up`", "%.1f MiB, %.1f KiB an endpoint;%s", mib(used), float64(used)/1024/float64(number), kinds)
+	if err := talk(number, datapath == "ebpf"); err != nil {
+		return err
+	}
+	for _, step := range []struct {
 		what string
 		args []string
 	}{
-		{"up", []string{"up", "-f", full}},
 		{"up again", []string{"up", "-f", full}},
 		{"one more", []string{"up", "-f", more}},
 		{"one less", []string{"up", "-f", full}},
+		{"one more, only changes", []string{"up", "--only-changes", "-f", more}},
 		{"status", []string{"status"}},
 		{"down", []string{"down"}},
-	}
-	for _, step := range steps {
-		if err := timed(o, fmt.Sprintf("%s, %d endpoints", step.what, o.endpoints), step.args); err != nil {
+	} {
+		if err := timed(o, fmt.Sprintf("%s, %d endpoints", step.what, number), step.args); err != nil {
 			return err
 		}
 	}
@@ -62,19 +85,18 @@ func timed(o options, what string, args []string) error {
 	return nil
 }
 
-// endpointsConfig is n endpoints, the last network taking one more than the others.
-func endpointsConfig(n int) string {
+// endpointsConfig is a network of n endpoints.
+func endpointsConfig(n int, datapath string) string {
 	var b strings.Builder
-	b.WriteString("networks:\n")
+	fmt.Fprintf(&b, "networks:\n  - name: br1\n    subnets: [10.0.0.0/16]\n    gateway: 10.0.255.1\n    datapath: %s\n    endpoints:\n", datapath)
 	for i := range n {
-		network, host := i/networkSize, i%networkSize
-		if rest := n - i; host == 0 && (rest > 1 || i == 0) {
-			fmt.Fprintf(&b, "  - name: br%d\n    subnets: [10.%d.0.0/16]\n    gateway: 10.%d.255.1\n    endpoints:\n", network, network, network)
-		} else if host == 0 { // the one more
-			network, host = network-1, networkSize
-		}
-		fmt.Fprintf(&b, "      - {namespace: c%d, interface: eth0, host_interface: v%d, addresses: [10.%d.%d.%d]}\n",
-			i, i, network, host/250, 1+host%250)
+		fmt.Fprintf(&b, "      - {namespace: %s, interface: eth0, host_interface: v%d, addresses: [%s]}\n", endpointName(i), i, endpointAddr(i))
 	}
 	return b.String()
+}
+
+func endpointName(i int) string { return fmt.Sprintf("c%d", i) }
+
+func endpointAddr(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, 0, byte(i / 250), byte(1 + i%250)})
 }

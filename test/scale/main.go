@@ -43,7 +43,8 @@ var tests = []test{
 	{"exhausted", "a flood to one remote, all ports of which are taken, beside a neighbour", exhausted},
 	{"full", "a flood of new sessions without limits: the table is full", full},
 	{"connections", "short TCP connections", connections},
-	{"endpoints", "many endpoints: up, up again, one more, one less, status, down", manyEndpoints},
+	{"endpoints", "many endpoints on one network: up, talk, up again, one more, one less, status, down", manyEndpoints},
+	{"endpoints-kernel", "the same with datapath kernel, 1000 at most", manyKernelEndpoints},
 }
 
 func names() string {
@@ -74,7 +75,7 @@ func parse() (options, error) {
 	flag.IntVar(&o.sessions, "sessions", 1<<20, "size of the tables that are filled")
 	flag.IntVar(&o.sample, "sample", 10000, "sessions among them that are kept alive and watched")
 	flag.IntVar(&o.connections, "connections", 200000, "short TCP connections in all; beside the flood at most 10000")
-	flag.IntVar(&o.endpoints, "endpoints", 1000, "endpoints of the host, 10000 at most")
+	flag.IntVar(&o.endpoints, "endpoints", 1000, "endpoints of the network, 10000 at most")
 	flag.IntVar(&o.tracked, "tracked", 200000, "entries of connection tracking to measure")
 	flag.DurationVar(&o.flood, "flood", 20*time.Second, "how long a flood lasts")
 	flag.Parse()
