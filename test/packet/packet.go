@@ -4,6 +4,7 @@
 package packet
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
@@ -32,7 +33,7 @@ type Packet struct {
 	IPv6     *layers.IPv6
 	TCP      *layers.TCP
 	UDP      *layers.UDP
-	ICMP     *layers.ICMPv4
+	ICMP     *layers.ICMPv4 // behind IPv6 too, where the header is the same (RFC 4443 section 2.1) and types are ICMPv6's
 	ICMPv6   *layers.ICMPv6 // its body is the payload
 	Payload  []byte
 	// NoChecksum sends UDP without a checksum. Optional.
@@ -84,7 +85,7 @@ const (
 	Ack = 0x05060708
 )
 
-// New is a packet of TCP (with ACK alone), UDP, or ICMP (an echo request), of the family of its ends.
+// New is a packet of TCP (with ACK alone), UDP, or ICMP (an echo request), of the family of its ends. IPv6's ICMP is ICMPv6.
 func New(proto layers.IPProtocol, e Ends, payload []byte) *Packet {
 	p := IPv4(proto, e, payload)
 	if e.Source.Addr().Is6() {
@@ -97,6 +98,8 @@ func New(proto layers.IPProtocol, e Ends, payload []byte) *Packet {
 		p.UDP = &layers.UDP{}
 	case layers.IPProtocolICMPv4:
 		p.ICMP = &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeEchoRequest, 0), Seq: 7}
+	case layers.IPProtocolICMPv6:
+		p.ICMP = &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv6TypeEchoRequest, 0), Seq: 7}
 	default:
 		panic(fmt.Sprintf("packet: %v has no ports", proto))
 	}
@@ -137,6 +140,26 @@ func (p *Packet) SetDestination(a netip.AddrPort) {
 	case p.ICMP != nil:
 		p.ICMP.Id = a.Port()
 	}
+}
+
+// Protocol is what is behind the IP header.
+func (p *Packet) Protocol() layers.IPProtocol {
+	if p.IPv6 != nil {
+		return p.IPv6.NextHeader
+	}
+	return p.IPv4.Protocol
+}
+
+// Addrs are the source and destination of IPv4 or IPv6.
+func (p *Packet) Addrs() (src, dst netip.Addr) {
+	if p.IPv6 != nil {
+		src, _ = netip.AddrFromSlice(p.IPv6.SrcIP)
+		dst, _ = netip.AddrFromSlice(p.IPv6.DstIP)
+		return src, dst
+	}
+	src, _ = netip.AddrFromSlice(p.IPv4.SrcIP.To4())
+	dst, _ = netip.AddrFromSlice(p.IPv4.DstIP.To4())
+	return src, dst
 }
 
 // ARPRequest is a broadcast that asks who has target. An invalid sender stands for 0.0.0.0, a probe.
@@ -221,6 +244,8 @@ func (p *Packet) inner() []gopacket.SerializableLayer {
 	case p.UDP != nil:
 		_ = p.UDP.SetNetworkLayerForChecksum(p.network())
 		all = append(all, p.UDP)
+	case p.ICMP != nil && p.IPv6 != nil:
+		all = append(all, p.icmp6()...)
 	case p.ICMP != nil:
 		all = append(all, p.ICMP)
 	case p.ICMPv6 != nil:
@@ -228,6 +253,14 @@ func (p *Packet) inner() []gopacket.SerializableLayer {
 		all = append(all, p.ICMPv6)
 	}
 	return append(all, gopacket.Payload(p.Payload))
+}
+
+// icmp6 is the ICMP header with the checksum of IPv6, which has a pseudo header.
+func (p *Packet) icmp6() []gopacket.SerializableLayer {
+	header := &layers.ICMPv6{TypeCode: layers.ICMPv6TypeCode(p.ICMP.TypeCode)}
+	_ = header.SetNetworkLayerForChecksum(p.IPv6)
+	second := binary.BigEndian.AppendUint16(nil, p.ICMP.Id)
+	return []gopacket.SerializableLayer{header, gopacket.Payload(binary.BigEndian.AppendUint16(second, p.ICMP.Seq))}
 }
 
 // finishUDP has the last word on the checksum: zero means "none", so a sum of zero is sent as all ones (RFC 768).

@@ -19,6 +19,13 @@ var ends = packet.Ends{
 	Destination:    netip.MustParseAddrPort("198.51.100.2:2000"),
 }
 
+var ends6 = packet.Ends{
+	SourceMAC:      packet.MAC{2, 0, 0, 0, 0, 1},
+	DestinationMAC: packet.MAC{2, 0, 0, 0, 0, 2},
+	Source:         netip.MustParseAddrPort("[2001:db8::1]:1000"),
+	Destination:    netip.MustParseAddrPort("[2001:db8::2]:2000"),
+}
+
 // sum is the ones' complement sum of RFC 1071.
 func sum(octets ...byte) uint16 {
 	var s uint32
@@ -44,6 +51,20 @@ func TestChecksums(t *testing.T) {
 			if proto == layers.IPProtocolICMPv4 {
 				pseudo = nil
 			}
+			if got := sum(append(pseudo, l4...)...); got != 0xffff {
+				t.Errorf("%v, %d octets: transport sums up to %04x", proto, size, got)
+			}
+		}
+	}
+}
+
+// TestChecksums6 is TestChecksums behind IPv6, where ICMP has a pseudo header, too.
+func TestChecksums6(t *testing.T) {
+	for _, proto := range []layers.IPProtocol{layers.IPProtocolTCP, layers.IPProtocolUDP, layers.IPProtocolICMPv6} {
+		for size := range 5 {
+			frame := packet.New(proto, ends6, make([]byte, size)).Bytes()
+			addrs, l4 := frame[22:54], frame[54:]
+			pseudo := append(append([]byte{}, addrs...), 0, byte(proto), 0, byte(len(l4)))
 			if got := sum(append(pseudo, l4...)...); got != 0xffff {
 				t.Errorf("%v, %d octets: transport sums up to %04x", proto, size, got)
 			}

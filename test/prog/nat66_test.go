@@ -15,17 +15,13 @@ import (
 // protocols6 are those that are translated.
 var protocols6 = []layers.IPProtocol{layers.IPProtocolTCP, layers.IPProtocolUDP, layers.IPProtocolICMPv6}
 
-// new6 is packet.New with an echo request or reply for ICMPv6, whose identifier is the source's port.
+// new6 is packet.New with an echo request or reply for ICMPv6, whose identifier is the port of who asks.
 func new6(proto layers.IPProtocol, e packet.Ends, reply bool, payload []byte) *packet.Packet {
-	if proto != layers.IPProtocolICMPv6 {
-		return packet.New(proto, e, payload)
+	p := packet.New(proto, e, payload)
+	if reply && p.ICMP != nil {
+		p.ICMP.TypeCode = layers.CreateICMPv4TypeCode(layers.ICMPv6TypeEchoReply, 0)
+		p.SetDestination(e.Destination)
 	}
-	kind, id := uint8(layers.ICMPv6TypeEchoRequest), e.Source.Port()
-	if reply {
-		kind, id = layers.ICMPv6TypeEchoReply, e.Destination.Port()
-	}
-	p := packet.IPv6(proto, e, append([]byte{byte(id >> 8), byte(id), 0, 7}, payload...))
-	p.ICMPv6 = &layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(kind, 0)}
 	return p
 }
 
@@ -35,9 +31,6 @@ func translated6(p *packet.Packet, to netip.AddrPort, source bool) []byte {
 		p.SetSource(to)
 	} else {
 		p.SetDestination(to)
-	}
-	if p.ICMPv6 != nil {
-		p.Payload[0], p.Payload[1] = byte(to.Port()>>8), byte(to.Port())
 	}
 	p.IPv6.HopLimit--
 	return p.Bytes()

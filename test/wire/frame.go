@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"encoding/binary"
 	"net/netip"
 
 	"github.com/gopacket/gopacket"
@@ -73,6 +74,21 @@ func (f Frame) ICMPv6() *layers.ICMPv6 {
 	return icmp
 }
 
+// Message is the header of ICMP, or of ICMPv6, which is the same but for its types (RFC 4443 section 2.1), or nil.
+func (f Frame) Message() *layers.ICMPv4 {
+	icmp := f.ICMPv6()
+	if icmp == nil || len(icmp.Payload) < 4 {
+		return f.ICMP()
+	}
+	return &layers.ICMPv4{
+		BaseLayer: layers.BaseLayer{Payload: icmp.Payload[4:]},
+		TypeCode:  layers.ICMPv4TypeCode(icmp.TypeCode),
+		Checksum:  icmp.Checksum,
+		Id:        binary.BigEndian.Uint16(icmp.Payload),
+		Seq:       binary.BigEndian.Uint16(icmp.Payload[2:]),
+	}
+}
+
 // Addrs are the source and destination of IPv4 or IPv6, invalid for other packets.
 func (f Frame) Addrs() (src, dst netip.Addr) {
 	if ip := f.IPv4(); ip != nil {
@@ -93,8 +109,8 @@ func (f Frame) Source() netip.AddrPort {
 		return netip.AddrPortFrom(src, uint16(f.UDP().SrcPort))
 	case f.TCP() != nil:
 		return netip.AddrPortFrom(src, uint16(f.TCP().SrcPort))
-	case f.ICMP() != nil:
-		return netip.AddrPortFrom(src, f.ICMP().Id)
+	case f.Message() != nil:
+		return netip.AddrPortFrom(src, f.Message().Id)
 	}
 	return netip.AddrPortFrom(src, 0)
 }
@@ -107,8 +123,8 @@ func (f Frame) Destination() netip.AddrPort {
 		return netip.AddrPortFrom(dst, uint16(f.UDP().DstPort))
 	case f.TCP() != nil:
 		return netip.AddrPortFrom(dst, uint16(f.TCP().DstPort))
-	case f.ICMP() != nil:
-		return netip.AddrPortFrom(dst, f.ICMP().Id)
+	case f.Message() != nil:
+		return netip.AddrPortFrom(dst, f.Message().Id)
 	}
 	return netip.AddrPortFrom(dst, 0)
 }
