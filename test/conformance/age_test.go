@@ -32,7 +32,7 @@ func (h *host) age(d time.Duration) {
 
 func (h *host) ageMaps(seconds uint32) {
 	h.t.Helper()
-	for _, name := range []string{"fo_sessions4", "fo_replies4", "fo_ports4", "fo_datagrams4"} {
+	for _, name := range []string{"fo_sessions[46]", "fo_replies[46]", "fo_ports[46]", "fo_datagrams[46]"} {
 		files, err := filepath.Glob("/sys/fs/bpf/flyover/v*/maps/" + name)
 		if err != nil || len(files) == 0 {
 			h.t.Fatalf("no map %s, error %v", name, err)
@@ -41,9 +41,15 @@ func (h *host) ageMaps(seconds uint32) {
 			if err := ageMap(file, seconds); err != nil {
 				h.t.Fatalf("age %s: %v", file, err)
 			}
-			if err := ageExhausted(filepath.Join(filepath.Dir(file), "fo_exhausted")); err != nil {
-				h.t.Fatalf("forget exhausted ports: %v", err)
-			}
+		}
+	}
+	exhausted, err := filepath.Glob("/sys/fs/bpf/flyover/v*/maps/fo_exhausted")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, file := range exhausted {
+		if err := ageExhausted(file); err != nil {
+			h.t.Fatalf("forget exhausted ports: %v", err)
 		}
 	}
 }
@@ -91,7 +97,7 @@ func ageMap(file string, seconds uint32) error {
 // ageConntrack shortens what entries have left; those with nothing left go.
 func (h *host) ageConntrack(seconds uint32) {
 	h.t.Helper()
-	entries, err := conntrack(nl.IPCTNL_MSG_CT_GET, unix.NLM_F_DUMP)
+	entries, err := conntrack(unix.AF_UNSPEC, nl.IPCTNL_MSG_CT_GET, unix.NLM_F_DUMP)
 	if err != nil {
 		h.t.Fatalf("list conntrack entries: %v", err)
 	}
@@ -102,9 +108,9 @@ func (h *host) ageConntrack(seconds uint32) {
 		}
 		if left > seconds {
 			timeout := nl.NewRtAttr(nl.CTA_TIMEOUT, nl.BEUint32Attr(left-seconds))
-			_, err = conntrack(nl.IPCTNL_MSG_CT_NEW, unix.NLM_F_ACK|unix.NLM_F_REPLACE, tuple, timeout)
+			_, err = conntrack(entry[0], nl.IPCTNL_MSG_CT_NEW, unix.NLM_F_ACK|unix.NLM_F_REPLACE, tuple, timeout)
 		} else {
-			_, err = conntrack(nl.IPCTNL_MSG_CT_DELETE, unix.NLM_F_ACK, tuple)
+			_, err = conntrack(entry[0], nl.IPCTNL_MSG_CT_DELETE, unix.NLM_F_ACK, tuple)
 		}
 		if err != nil && !errors.Is(err, unix.ENOENT) { // else it has ended by itself
 			h.t.Fatalf("age conntrack entry: %v", err)
@@ -112,10 +118,10 @@ func (h *host) ageConntrack(seconds uint32) {
 	}
 }
 
-// conntrack sends a message to ctnetlink, about IPv4.
-func conntrack(message, flags int, attributes ...*nl.RtAttr) ([][]byte, error) {
+// conntrack sends a message to ctnetlink, about a family, which is the first octet of what it answers.
+func conntrack(family uint8, message, flags int, attributes ...*nl.RtAttr) ([][]byte, error) {
 	req := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_CTNETLINK<<8|message, flags)
-	req.AddData(&nl.Nfgenmsg{NfgenFamily: unix.AF_INET, Version: nl.NFNETLINK_V0})
+	req.AddData(&nl.Nfgenmsg{NfgenFamily: family, Version: nl.NFNETLINK_V0})
 	for _, a := range attributes {
 		req.AddData(a)
 	}

@@ -18,20 +18,13 @@ const fenceID = 1
 func (h *host) fence(namespace string) {
 	h.t.Helper()
 	for _, way := range [][2]string{
-		{namespace, addrGateway}, {"", addrOutside}, {outside, addrUplink}, {"", endpointAddr(namespace)},
+		{namespace, addrGateway}, {"", addrOutside}, {outside, addrUplink}, {"", addr4.of(namespace)},
 	} {
 		if err := h.ping(way[0], way[1]); err != nil {
 			h.t.Log(err)
 			h.Failf("no answer to a ping from %q to %s", way[0], way[1])
 		}
 	}
-}
-
-func endpointAddr(namespace string) string {
-	if namespace == "ns2" {
-		return addrNS2
-	}
-	return addrNS1
 }
 
 // ping sends one echo request and waits for the reply.

@@ -14,58 +14,64 @@ import (
 func checkICMPErrorParsing(_ *testing.T, h *host) {
 	h.upDefault()
 	r := h.raw("ns1")
-	for i, proto := range protocols {
+	from, to, unreachable := h.addr.router, h.addr.uplink, h.icmp().portUnreachable
+	for i, proto := range h.protocols() {
 		q := r.sendQuoted(proto.number, uint16(35001+i))
 		h.part(proto.name+": wrong ICMP checksum", func() { wrongICMPSum(r, q) })
-		h.part(proto.name+": wrong quoted IP checksum", func() {
-			quote := octets(q.outside, everything)
-			quote[11] ^= 0x55
-			r.notDelivered("ICMP error", r.errorPacket(addrRouter, addrUplink, portUnreachable, quote))
+		if !h.addr.six() { // which has none
+			h.part(proto.name+": wrong quoted IP checksum", func() {
+				quote := octets(q.outside, everything)
+				quote[11] ^= 0x55
+				r.notDelivered("ICMP error", r.errorPacket(from, to, unreachable, quote))
+			})
+		}
+		h.part(proto.name+": quoted options", func() {
+			r.errorInBytes(r.errorPacket(from, to, unreachable, withOptions(q.outside)), withOptions(q.inside))
 		})
-		h.part(proto.name+": quoted options", func() { r.errorIn(addrRouter, portUnreachable, withOptions(q)) })
 		h.part(proto.name+": wrong quoted transport checksum", func() {
-			p := r.errorPacket(addrRouter, addrUplink, portUnreachable, wrongTransportSum(q.outside))
-			r.errorInBytes(p, octets(q.inside, everything))
+			r.errorInBytes(r.errorPacket(from, to, unreachable, wrongTransportSum(q.outside)), octets(q.inside, everything))
 		})
 		h.part(proto.name+": 8 octets quoted", func() {
-			p := r.errorPacket(addrRouter, addrUplink, portUnreachable, octets(q.outside, 28))
-			r.errorInBytes(p, octets(q.inside, 28))
+			n := h.addr.header() + 8
+			r.errorInBytes(r.errorPacket(from, to, unreachable, octets(q.outside, n)), octets(q.inside, n))
 		})
 		h.part(proto.name+": RFC 4884 extension", func() {
-			m := portUnreachable
-			m.rest = 32 << 16 // length of the padded quotation, in words
-			r.errorInBytes(r.errorPacket(addrRouter, addrUplink, m, extended(q.outside)), extended(q.inside))
+			m := unreachable
+			m.rest = h.icmp().quotes128
+			r.errorInBytes(r.errorPacket(from, to, m, extended(q.outside)), extended(q.inside))
 		})
 	}
 }
 
 func wrongICMPSum(r *raw, q quoted) {
-	p := r.errorPacket(addrRouter, addrUplink, portUnreachable, octets(q.outside, everything))
+	p := r.errorPacket(r.h.addr.router, r.h.addr.uplink, r.h.icmp().portUnreachable, octets(q.outside, everything))
 	address(p, r.beyond.own, r.beyond.next)
 	data := p.Bytes()
-	data[offsetICMPSum+1] ^= 0x55
+	at, proto := transport(data, 14)
+	data[at+checksumAt(proto)+1] ^= 0x55
 	r.beyond.send(r.h, data)
 	r.fence()
 	r.inside.seen.none("ICMP error is delivered", atInside(p))
 }
 
-// withOptions is q as if it had been sent with a router alert (RFC 2113) and a timestamp option that nobody fills in.
-func withOptions(q quoted) quoted {
-	options := []layers.IPv4Option{
+// withOptions are the octets of a packet as if it had been sent with a router alert (RFC 2113) and a timestamp option that nobody fills
+// in, or of IPv6 with a header of destination options that says nothing.
+func withOptions(p *packet.Packet) []byte {
+	with := clone(p)
+	if p.IPv6 != nil {
+		return behindExtension(with.Bytes(), layers.IPProtocolIPv6Destination, padding(0, 1))[14:]
+	}
+	with.IPv4.Options = []layers.IPv4Option{
 		{OptionType: 148, OptionLength: 4, OptionData: []byte{0, 0}},
 		{OptionType: 68, OptionLength: 8, OptionData: []byte{5, 0, 0, 0, 0, 0}},
 	}
-	with := quoted{clone(q.inside), clone(q.outside)}
-	with.inside.IPv4.Options, with.outside.IPv4.Options = options, options
-	return with
+	return octets(with, everything)
 }
 
 func wrongTransportSum(p *packet.Packet) []byte {
 	quote := octets(p, everything)
-	offset := map[layers.IPProtocol]int{
-		layers.IPProtocolTCP: 16, layers.IPProtocolUDP: 6, layers.IPProtocolICMPv4: 2,
-	}[p.IPv4.Protocol]
-	quote[20+offset] ^= 0x55
+	at, proto := transport(quote, 0)
+	quote[at+checksumAt(proto)] ^= 0x55
 	return quote
 }
 

@@ -4,6 +4,7 @@ package conformance
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -26,12 +27,12 @@ const (
 )
 
 func checkNoRoom(_ *testing.T, h *host) {
-	refused := protocols
+	refused := h.protocols()
 	if h.ebpf {
 		h.up(fmt.Sprintf("limits: {mappings: %d}", room))
 	} else {
 		h.upDefault()
-		refused = protocols[1:2] // UDP: each protocol has ports of its own
+		refused = refused[1:2] // UDP: each protocol has ports of its own
 	}
 	r := h.raw("ns1")
 	fillRoom(r)
@@ -41,10 +42,10 @@ func checkNoRoom(_ *testing.T, h *host) {
 	h.part("rate limit", func() { wantFewAnswers(r) })
 }
 
-// fillRoom makes flows until there is no room for another one to addrPeer.
+// fillRoom makes flows until there is no room for another one to the peer.
 func fillRoom(r *raw) {
 	fill := func(from *raw, port int) {
-		from.sendOut(from.packet(layers.IPProtocolUDP, from.port(uint16(port)), at(addrPeer, 7000), ""))
+		from.sendOut(from.packet(layers.IPProtocolUDP, from.port(uint16(port)), at(r.h.addr.peer, 7000), ""))
 	}
 	if r.h.ebpf {
 		for port := range room {
@@ -61,40 +62,45 @@ func fillRoom(r *raw) {
 // wantProhibited sends the first packet of another flow, which the gateway has to answer, and not to let out.
 func wantProhibited(r *raw, proto layers.IPProtocol) {
 	r.h.t.Helper()
-	p := r.packet(proto, r.port(refusedPort), at(addrPeer, 7000), "sixteen octets..")
+	p := r.packet(proto, r.port(refusedPort), at(r.h.addr.peer, 7000), "sixteen octets..")
 	if p.TCP != nil {
 		setFlags(p.TCP, "S")
 	}
 	r.sendOut(p)
-	answer := r.arrived("ICMP 3/13 at the container", r.inside.seen, prohibits(p))
-	if src, _ := answer.Addrs(); src.String() != addrGateway || answer.WrongChecksum() != "" {
+	prohibited := r.h.icmp().prohibited
+	answer := r.landed(fmt.Sprintf("%v at the container", prohibited), r.inside.seen, r.prohibits(p))
+	if src, _ := answer.Addrs(); src.String() != r.h.addr.gateway || answer.WrongChecksum() != "" {
 		r.h.t.Logf("the answer: %s", answer)
-		r.h.Failf("ICMP 3/13 is not from the gateway, or wrong")
+		r.h.Failf("%v is not from the gateway, or wrong", prohibited)
 	}
 	r.beyond.seen.none("the refused packet at the outside", atOutside(p))
 }
 
-// prohibits matches the answer to a packet: ICMP 3/13 that quotes its addresses and identification, and its ports or identifier.
-func prohibits(p *packet.Packet) func(frame) bool {
-	sent := octets(p, 28)
-	return func(f frame) bool {
-		if !isProhibited(f) || len(f.ICMP().Payload) < 28 {
-			return false
+// prohibits matches the answer to a packet: an error that quotes it as it was sent, up to its ports or identifier, but for what a router
+// has changed: the time to live, and the checksum.
+func (r *raw) prohibits(p *packet.Packet) func(frame) bool {
+	header := r.h.addr.header()
+	comparable := func(quote []byte) string {
+		c := slices.Clone(quote[:header+8])
+		if r.h.addr.six() {
+			c[7] = 0
+		} else {
+			clear(c[8:12])
 		}
-		got := f.ICMP().Payload
-		return string(got[4:8]) == string(sent[4:8]) && string(got[12:28]) == string(sent[12:28])
+		return string(c)
 	}
-}
-
-func isProhibited(f frame) bool {
-	return !f.Sent && f.ICMP() != nil && f.ICMP().TypeCode == prohibited.typeCode()
+	sent := comparable(octets(p, header+8))
+	return func(f frame) bool {
+		return isMessage(r.h.icmp().prohibited)(f) && len(f.Message().Payload) >= header+8 && comparable(f.Message().Payload) == sent
+	}
 }
 
 // wantFewAnswers sends refused packets faster than a sensible limit, 1000 a second and as many at once, and counts the answers.
 func wantFewAnswers(r *raw) {
 	const flood, perSecond = 5000, 1000
+	isProhibited := isMessage(r.h.icmp().prohibited)
 	before := len(r.inside.seen.All(isProhibited))
-	p := r.packet(layers.IPProtocolUDP, r.port(floodPort), at(addrPeer, 7000), "")
+	p := r.packet(layers.IPProtocolUDP, r.port(floodPort), at(r.h.addr.peer, 7000), "")
 	address(p, r.inside.own, r.inside.next)
 	data := p.Bytes()
 	start := time.Now()

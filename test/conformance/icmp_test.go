@@ -15,76 +15,60 @@ import (
 var icmpRows = []row{
 	{
 		number:      28,
-		requirement: "ICMP echo and timestamp queries pass, their replies go home, for 60 s at least",
+		requirement: "ICMP echo and timestamp queries pass, their replies go home, for 60 s at least, of IPv4 and IPv6",
 		source:      "RFC 5508 REQ-1, REQ-2",
-		check:       checkICMPQueries,
+		check:       both(checkICMPQueries),
 	},
 	{
 		number:      29,
-		requirement: "ICMP errors from outside arrive with the quoted packet translated back",
+		requirement: "ICMP errors from outside arrive with the quoted packet translated back, of IPv4 and IPv6",
 		source:      "RFC 5508 REQ-4",
-		check:       checkICMPErrorsIn,
+		check:       both(checkICMPErrorsIn),
 	},
 	{
 		number:      30,
-		requirement: "ICMP errors are accepted from any router on the path",
+		requirement: "ICMP errors are accepted from any router on the path, of IPv4 and IPv6",
 		source:      "RFC 4787 REQ-12",
-		check:       checkICMPErrorsOfRouters,
+		check:       both(checkICMPErrorsOfRouters),
 	},
 	{
 		number:      31,
-		requirement: "ICMP errors about nothing that is translated are dropped silently",
+		requirement: "ICMP errors about nothing that is translated are dropped silently, of IPv4 and IPv6",
 		source:      "RFC 5508 REQ-4",
-		check:       checkICMPErrorsAboutNothing,
+		check:       both(checkICMPErrorsAboutNothing),
 	},
 	{
 		number:      32,
-		requirement: "ICMP errors from inside leave from the outside address, with the quoted packet translated, hairpinned too",
+		requirement: "ICMP errors from inside leave from the outside address, with the quoted packet translated, hairpinned too, of IPv4 and IPv6",
 		source:      "RFC 5508 REQ-5, REQ-7",
-		check:       checkICMPErrorsOut,
+		check:       both(checkICMPErrorsOut),
 	},
 	{
 		number:      33,
-		requirement: "a new flow for which there is no room is answered with ICMP 3/13, at a limited rate",
+		requirement: "a new flow for which there is no room is answered with ICMP 3/13, ICMPv6 1/1, at a limited rate, of IPv4 and IPv6",
 		source:      "RFC 5508 REQ-8",
-		check:       checkNoRoom,
+		check:       both(checkNoRoom),
 	},
 	{
 		number:      34,
-		requirement: "ICMP errors neither end nor refresh a mapping",
+		requirement: "ICMP errors neither end nor refresh a mapping, of IPv4 and IPv6",
 		source:      "RFC 4787 REQ-12, RFC 5382 REQ-10, RFC 5508 REQ-6",
-		check:       checkICMPKeepsTimers,
+		check:       both(checkICMPKeepsTimers),
 	},
 	{
 		number:      35,
-		requirement: "ICMP errors: wrong checksums are dropped; quoted options, short quotations and RFC 4884 extensions are understood",
+		requirement: "ICMP errors: wrong checksums are dropped; quoted options, short quotations and RFC 4884 extensions are understood, of IPv4 and IPv6",
 		source:      "RFC 5508 REQ-3",
-		check:       checkICMPErrorParsing,
+		check:       both(checkICMPErrorParsing),
 	},
-}
-
-// protocols are those that are translated.
-var protocols = []struct {
-	name   string
-	number layers.IPProtocol
-}{
-	{"TCP", layers.IPProtocolTCP},
-	{"UDP", layers.IPProtocolUDP},
-	{"echo", layers.IPProtocolICMPv4},
 }
 
 func checkICMPQueries(_ *testing.T, h *host) {
 	h.upDefault()
 	ns1, ns2 := h.raw("ns1"), h.raw("ns2")
-	for _, query := range []struct {
-		name string
-		kind uint8
-		data string
-	}{
-		{"echo", layers.ICMPv4TypeEchoRequest, "some data"},
-		{"timestamp", layers.ICMPv4TypeTimestampRequest, "three times.."[:12]},
-	} {
-		h.part(query.name, func() { sameIdentifiers(ns1, ns2, query.kind, query.data) })
+	h.part("echo", func() { sameIdentifiers(ns1, ns2, h.icmp().request, "some data") })
+	if !h.addr.six() {
+		h.part("timestamp", func() { sameIdentifiers(ns1, ns2, layers.ICMPv4TypeTimestampRequest, "three times.."[:12]) })
 	}
 }
 
@@ -98,7 +82,7 @@ func sameIdentifiers(ns1, ns2 *raw, kind uint8, data string) {
 	var all []pending
 	identifiers := map[uint16]bool{}
 	for _, r := range []*raw{ns1, ns2} {
-		query := r.packet(layers.IPProtocolICMPv4, r.port(identifier), at(addrPeer, identifier), data)
+		query := r.packet(r.h.icmp().protocol, r.port(identifier), at(r.h.addr.peer, identifier), data)
 		query.ICMP.TypeCode = layers.CreateICMPv4TypeCode(kind, 0)
 		from := r.out("query", query)
 		identifiers[from.Port()] = true
@@ -118,39 +102,20 @@ func sameIdentifiers(ns1, ns2 *raw, kind uint8, data string) {
 	}
 }
 
-// messages are all errors of RFC 792, RFC 1122 and RFC 1812 about a packet.
-func messages() []message {
-	var all []message
-	for code := range uint8(16) {
-		m := message{kind: layers.ICMPv4TypeDestinationUnreachable, code: code}
-		if code == layers.ICMPv4CodeFragmentationNeeded {
-			m.rest = 1400
-		}
-		all = append(all, m)
-	}
-	for code := range uint8(2) {
-		all = append(all, message{kind: layers.ICMPv4TypeTimeExceeded, code: code})
-	}
-	for code := range uint8(3) {
-		all = append(all, message{kind: layers.ICMPv4TypeParameterProblem, code: code, rest: 9 << 24})
-	}
-	return all
-}
-
 func checkICMPErrorsIn(_ *testing.T, h *host) {
 	h.upDefault()
 	r := h.raw("ns1")
-	for i, proto := range protocols {
+	for i, proto := range h.protocols() {
 		h.part(proto.name, func() {
 			q := r.sendQuoted(proto.number, uint16(29001+i))
-			for _, m := range messages() {
-				r.errorIn(addrRouter, m, q)
+			for _, m := range h.icmp().messages() {
+				r.errorIn(h.addr.router, m, q)
 			}
 		})
 	}
 	h.part("connect", func() {
-		wantDialError(r, 8001, portUnreachable, syscall.ECONNREFUSED)
-		wantDialError(r, 8002, hostUnreachable, syscall.EHOSTUNREACH)
+		wantDialError(r, 8001, h.icmp().portUnreachable, syscall.ECONNREFUSED)
+		wantDialError(r, 8002, h.icmp().hostUnreachable, syscall.EHOSTUNREACH)
 	})
 	h.part("UDP too big", func() { wantTooBig(r) })
 }
@@ -158,12 +123,12 @@ func checkICMPErrorsIn(_ *testing.T, h *host) {
 func checkICMPErrorsOfRouters(_ *testing.T, h *host) {
 	h.upDefault()
 	r := h.raw("ns1")
-	for i, router := range []string{addrRouter, "198.51.100.7", "10.9.8.7", addrPeer} {
+	for i, router := range []string{h.addr.router, h.addr.far, h.addr.private, h.addr.peer} {
 		h.part([]string{"a neighbour", "a far router", "a router with a private address", "the destination"}[i], func() {
-			for j, proto := range protocols {
+			for j, proto := range h.protocols() {
 				q := r.sendQuoted(proto.number, uint16(30001+10*i+j))
-				r.errorIn(router, timeExceeded, q)
-				r.errorIn(router, hostUnreachable, q)
+				r.errorIn(router, h.icmp().timeExceeded, q)
+				r.errorIn(router, h.icmp().hostUnreachable, q)
 			}
 		})
 	}
@@ -173,9 +138,9 @@ func checkICMPErrorsAboutNothing(_ *testing.T, h *host) {
 	h.upDefault()
 	r := h.raw("ns1")
 	atNS2 := h.capture("ns2", "veth-ns2")
-	for i, proto := range protocols {
+	for i, proto := range h.protocols() {
 		h.part(proto.name, func() {
-			unknown := r.packet(proto.number, at(addrUplink, uint16(20001+i)), at(addrPeer, 7000), "sixteen octets..")
+			unknown := r.packet(proto.number, at(h.addr.uplink, uint16(20001+i)), at(h.addr.peer, 7000), "sixteen octets..")
 			silentAbout(r, atNS2, octets(unknown, everything))
 		})
 		h.part(proto.name+" session that has ended", func() {
@@ -189,20 +154,20 @@ func checkICMPErrorsAboutNothing(_ *testing.T, h *host) {
 // silentAbout sends errors about a packet, which nobody may receive or answer.
 func silentAbout(r *raw, atNS2 *capture, quote []byte) {
 	r.h.t.Helper()
-	for _, m := range messages() {
-		p := r.errorPacket(addrRouter, addrUplink, m, quote)
+	for _, m := range r.h.icmp().messages() {
+		p := r.errorPacket(r.h.addr.router, r.h.addr.uplink, m, quote)
 		r.notDelivered("ICMP error", p)
 		atNS2.none("ICMP error is delivered to another container", atInside(p))
 	}
 	r.beyond.seen.none("an answer to an ICMP error", func(f frame) bool {
 		_, dst := f.Addrs()
-		return !f.Sent && dst.String() == addrRouter && !isEcho(f)
+		return !f.Sent && dst.String() == r.h.addr.router && !r.isEcho(f)
 	})
 }
 
 // isEcho matches what fences send.
-func isEcho(f frame) bool {
-	return f.ICMP() != nil && f.ICMP().TypeCode.Type() == layers.ICMPv4TypeEchoRequest
+func (r *raw) isEcho(f frame) bool {
+	return f.Message() != nil && f.Message().TypeCode.Type() == r.h.icmp().request
 }
 
 func checkICMPErrorsOut(_ *testing.T, h *host) {
@@ -210,10 +175,10 @@ func checkICMPErrorsOut(_ *testing.T, h *host) {
 	h.part("socket outside", func() { refusedOutside(h) })
 	h.part("hairpin", func() { refusedHairpin(h) })
 	r := h.raw("ns1")
-	for i, proto := range protocols {
+	for i, proto := range h.protocols() {
 		h.part(proto.name, func() {
 			q := r.getQuoted(r.sendQuoted(proto.number, uint16(32001+i)))
-			for _, m := range messages() {
+			for _, m := range h.icmp().messages() {
 				r.errorOut(m, q)
 			}
 		})

@@ -15,10 +15,10 @@ func checkICMPKeepsTimers(_ *testing.T, h *host) {
 	h.upDefault()
 	r := h.raw("ns1")
 	timers := []time.Duration{7440 * time.Second, 300 * time.Second, 60 * time.Second}
-	if !h.ebpf { // nf_conntrack_tcp_timeout_established, _udp_timeout, _icmp_timeout
+	if !h.ebpf { // nf_conntrack_tcp_timeout_established, _udp_timeout, _icmp_timeout, _icmpv6_timeout
 		timers = []time.Duration{432000 * time.Second, 30 * time.Second, 30 * time.Second}
 	}
-	for i, proto := range protocols {
+	for i, proto := range h.protocols() {
 		h.part(proto.name, func() { keepsTimer(r, proto.number, uint16(34001+10*i), timers[i]) })
 	}
 }
@@ -50,7 +50,7 @@ func (r *raw) talk(proto layers.IPProtocol, port uint16) exchanged {
 	sent := r.sendQuoted(proto, port)
 	e := exchanged{sent, r.getQuoted(sent)}
 	if sent.inside.TCP != nil {
-		ack := r.packet(proto, r.port(port), at(addrPeer, 7000), "")
+		ack := r.packet(proto, r.port(port), at(r.h.addr.peer, 7000), "")
 		ack.TCP.Seq, ack.TCP.Ack = sent.inside.TCP.Seq+1, e.received.inside.TCP.Seq+1
 		r.out("ACK", ack)
 	}
@@ -60,11 +60,12 @@ func (r *raw) talk(proto layers.IPProtocol, port uint16) exchanged {
 // manyErrors sends errors about a session from both sides.
 func (r *raw) manyErrors(e exchanged, n int) {
 	r.h.t.Helper()
-	kinds := []message{portUnreachable, hostUnreachable, timeExceeded}
+	v := r.h.icmp()
+	kinds := []message{v.portUnreachable, v.hostUnreachable, v.timeExceeded}
 	for i := range n {
 		m := kinds[i%len(kinds)]
-		r.sendIn(r.errorPacket(addrRouter, addrUplink, m, octets(e.sent.outside, everything)))
-		r.sendOut(r.errorPacket(r.addr.String(), addrPeer, m, octets(e.received.inside, everything)))
+		r.sendIn(r.errorPacket(r.h.addr.router, r.h.addr.uplink, m, octets(e.sent.outside, everything)))
+		r.sendOut(r.errorPacket(r.addr.String(), r.h.addr.peer, m, octets(e.received.inside, everything)))
 	}
 	r.fence()
 }

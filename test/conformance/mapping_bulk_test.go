@@ -84,8 +84,14 @@ func (h *host) ports(first, last uint16) {
 		h.up(fmt.Sprintf("ports: %d-%d", first, last))
 		return
 	}
-	h.run("", "nft", "insert", "rule", "ip", "flyover", "postrouting", "ip", "saddr", inside.String(), "oifname", "eth0",
+	h.nftInsert(h.addr.table(), "saddr", h.addr.inside().String(), "oifname", "eth0",
 		"meta", "l4proto", "{", "tcp,", "udp", "}", "masquerade", "to", fmt.Sprintf(":%d-%d", first, last))
+}
+
+// nftInsert puts a rule before those of the kernel datapath, of the family that the row is about.
+func (h *host) nftInsert(rule ...string) {
+	h.t.Helper()
+	h.run("", append([]string{"nft", "insert", "rule", h.addr.table(), "flyover", "postrouting"}, rule...)...)
 }
 
 // sequence is n numbers.
@@ -123,7 +129,7 @@ func (h *host) tryBulk(namespace string, sources []uint16, to string) map[uint16
 	}
 	defer unix.Close(fd)
 	mark := newMark()
-	ends := h.ends(h.mac(namespace, device), h.mac("", "br1"), endpointAddr(namespace)+":1", to)
+	ends := h.ends(h.mac(namespace, device), h.mac("", "br1"), at(h.addr.of(namespace), 1).String(), to)
 	for _, source := range sources {
 		ends.Source = netip.AddrPortFrom(ends.Source.Addr(), source)
 		data := packet.New(layers.IPProtocolUDP, ends, binary.BigEndian.AppendUint16(mark, source)).Bytes()
@@ -134,7 +140,7 @@ func (h *host) tryBulk(namespace string, sources []uint16, to string) map[uint16
 	h.fence(namespace)
 	seen := map[uint16]uint16{}
 	for _, f := range h.atOutside.All(marked(mark)) {
-		if payload := f.UDP().Payload; f.Source().Addr().String() == addrUplink {
+		if payload := f.UDP().Payload; f.Source().Addr().String() == h.addr.uplink {
 			seen[binary.BigEndian.Uint16(payload[len(payload)-2:])] = f.Source().Port()
 		}
 	}

@@ -6,12 +6,10 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"testing"
 
 	"github.com/gopacket/gopacket/layers"
 
-	"flyover/test/lab"
 	"flyover/test/packet"
 )
 
@@ -48,21 +46,19 @@ func checkZeroChecksum(h *host, s side) {
 
 // What is checked here besides is that nothing wrong is seen inside; the outside is looked at in each row.
 func checkOffloads(_ *testing.T, h *host) {
-	h.upDefault()
-	server := h.udp(outside, remotes[0])
+	h.upBoth("")
 	atNS1 := h.capture("ns1", "veth-ns1")
-	client := h.udp("ns1", addrNS1+":5000")
-	h.part("random packets", func() { sendRandom(h) })
+	h.part("random packets", func() { h.eachFamily(func() { sendRandom(h) }) })
 	for n := range 8 {
 		tx, tso, gro := onOff(n&1), onOff(n&2), onOff(n&4)
 		h.part(fmt.Sprintf("tx %s, tso %s, gro %s", tx, tso, gro), func() {
 			h.senderOffloads(tx, tso, gro)
-			h.exchange(client, server)
+			h.eachFamily(h.exchange)
 		})
 	}
 	h.part("all on", func() {
 		h.offloads("on")
-		h.exchange(client, server)
+		h.eachFamily(h.exchange)
 	})
 	atNS1.none("wrong checksum inside", func(f frame) bool { return !f.Sent && f.WrongChecksum() != "" })
 }
@@ -89,23 +85,27 @@ func (h *host) senderOffloads(tx, tso, gro string) {
 }
 
 // exchange sends by UDP and TCP, both ways, and wants all of it whole.
-func (h *host) exchange(client, server *net.UDPConn) {
+func (h *host) exchange() {
 	h.t.Helper()
-	for _, size := range []int{0, 1, 2, 999, 1000, 1472} {
+	remote := h.addr.remotes()[0]
+	server, client := h.udp(outside, remote), h.udp("ns1", at(h.addr.ns1, 5000).String())
+	defer server.Close()
+	defer client.Close()
+	for _, size := range []int{0, 1, 2, 999, 1000, 1500 - 8 - h.addr.header()} {
 		data := make([]byte, size)
 		for i := range data {
 			data[i] = byte(rand.Uint32())
 		}
-		h.send(client, remotes[0], data)
+		h.send(client, remote, data)
 		got, from := h.receive(server, "datagram at the outside")
 		h.send(server, from.String(), got)
 		if back, _ := h.receive(client, "reply"); !bytes.Equal(back, data) {
 			h.Failf("a reply is not what was sent")
 		}
 	}
-	l := h.tcpListen(outside, addrOutside+":80")
+	l := h.tcpListen(outside, at(h.addr.outside, 80).String())
 	defer l.Close()
-	conn := h.tcpDial("ns1", addrNS1+":0", addrOutside+":80")
+	conn := h.tcpDial("ns1", at(h.addr.ns1, 0).String(), at(h.addr.outside, 80).String())
 	accepted := h.tcpAccept(l, "connection at the outside")
 	if !transfers(conn, accepted, 256<<10) || !transfers(accepted, conn, 256<<10) {
 		h.Failf("256 KiB do not arrive whole by TCP")
@@ -118,11 +118,11 @@ func sendRandom(h *host) {
 	const n = 600
 	r := rand.New(rand.NewPCG(3, 4))
 	mark := newMark()
-	ends := h.fromNS1(addrNS1+":1", addrOutside+":1")
-	protocols := []layers.IPProtocol{layers.IPProtocolUDP, layers.IPProtocolTCP, layers.IPProtocolICMPv4}
+	ends := h.fromNS1(at(h.addr.ns1, 1).String(), at(h.addr.outside, 1).String())
+	protocols := []layers.IPProtocol{layers.IPProtocolUDP, layers.IPProtocolTCP, h.icmp().protocol}
 	for i := range n {
-		ends.Source = at(addrNS1, uint16(1024+r.IntN(64512)))
-		ends.Destination = at(addrOutside, uint16(1+r.IntN(65535)))
+		ends.Source = at(h.addr.ns1, uint16(1024+r.IntN(64512)))
+		ends.Destination = at(h.addr.outside, uint16(1+r.IntN(65535)))
 		data := append([]byte(nil), mark...)
 		for range r.IntN(1400) {
 			data = append(data, byte(r.Uint32()))
@@ -134,6 +134,7 @@ func sendRandom(h *host) {
 		h.inject("ns1", "veth-ns1", p.Bytes())
 	}
 	h.atOutside.wait("random packets at the outside", n, func(f frame) bool {
-		return marked(mark)(f) && f.IPv4().SrcIP.String() == addrUplink && f.IPv4().DstIP.String() == lab.OutsideAddress
+		src, dst := f.Addrs()
+		return marked(mark)(f) && src.String() == h.addr.uplink && dst.String() == h.addr.outside
 	})
 }

@@ -3,13 +3,13 @@
 package conformance
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
-
-	"github.com/gopacket/gopacket/layers"
 )
 
 func checkOverloading(_ *testing.T, h *host) {
@@ -21,38 +21,40 @@ func checkOverloading(_ *testing.T, h *host) {
 
 func checkUDPOverloading(h *host) {
 	h.t.Helper()
+	remotes := h.addr.remotes()
 	server := h.udp(outside, remotes[0])
-	ns1, ns2 := h.udp("ns1", addrNS1+":5000"), h.udp("ns2", addrNS2+":5000")
+	ns1, ns2 := h.udp("ns1", at(h.addr.ns1, 5000).String()), h.udp("ns2", at(h.addr.ns2, 5000).String())
 	ports := []uint16{h.mapped(ns1, remotes[0]), h.mapped(ns2, remotes[0])}
 	if ports[0] == ports[1] {
 		h.Failf("two endpoints share a port towards one remote")
 	}
 	for i, client := range []*net.UDPConn{ns1, ns2} {
-		h.send(server, at(addrUplink, ports[i]).String(), []byte{byte(i)})
+		h.send(server, at(h.addr.uplink, ports[i]).String(), []byte{byte(i)})
 		if data, _ := h.receive(client, "reply"); len(data) != 1 || data[0] != byte(i) {
 			h.Failf("a reply goes to another endpoint")
 		}
 	}
-	if h.mapped(h.udp("ns1", addrNS1+":5001"), remotes[0]) == h.mapped(h.udp("ns2", addrNS2+":5001"), remotes[2]) {
+	if h.mapped(h.udp("ns1", at(h.addr.ns1, 5001).String()), remotes[0]) == h.mapped(h.udp("ns2", at(h.addr.ns2, 5001).String()), remotes[2]) {
 		h.Failf("two endpoints share a port towards two remotes")
 	}
 }
 
 func checkTCPOverloading(h *host) {
 	h.t.Helper()
-	const first, second = addrOutside + ":80", addrSecond + ":80"
-	if h.tcpMapped("ns1", addrNS1+":6000", first) == h.tcpMapped("ns2", addrNS2+":6000", first) {
+	first, second := at(h.addr.outside, 80).String(), at(h.addr.second, 80).String()
+	if h.tcpMapped("ns1", at(h.addr.ns1, 6000).String(), first) == h.tcpMapped("ns2", at(h.addr.ns2, 6000).String(), first) {
 		h.Failf("two endpoints share a port towards one remote")
 	}
-	if h.tcpMapped("ns1", addrNS1+":6001", first) == h.tcpMapped("ns2", addrNS2+":6001", second) {
+	if h.tcpMapped("ns1", at(h.addr.ns1, 6001).String(), first) == h.tcpMapped("ns2", at(h.addr.ns2, 6001).String(), second) {
 		h.Failf("two endpoints share a port towards two remotes")
 	}
 }
 
 func checkOnePort(h *host) {
 	h.t.Helper()
+	remotes := h.addr.remotes()
 	h.ports(20000, 20000)
-	ns1, ns2 := h.udp("ns1", addrNS1+":5100"), h.udp("ns2", addrNS2+":5100")
+	ns1, ns2 := h.udp("ns1", at(h.addr.ns1, 5100).String()), h.udp("ns2", at(h.addr.ns2, 5100).String())
 	if h.mapped(ns1, remotes[0]) != 20000 {
 		h.Failf("a port outside the range is used")
 	}
@@ -65,6 +67,7 @@ func checkOnePort(h *host) {
 
 func checkPortRange(_ *testing.T, h *host) {
 	h.upDefault()
+	remotes := h.addr.remotes()
 	h.udpServers(remotes[:1])
 	const high = 1024
 	h.part("above", func() {
@@ -95,6 +98,7 @@ func checkPortRange(_ *testing.T, h *host) {
 func checkRandomPorts(_ *testing.T, h *host) {
 	const n = 2000
 	h.upDefault()
+	remotes := h.addr.remotes()
 	h.udpServers(remotes[:1])
 	sources := sequence(20000, n)
 	h.bulk("ns2", sources, remotes[0])
@@ -154,18 +158,19 @@ func lagOne(ports []uint16) float64 {
 // The endpoint uses the port of the host's service towards a remote; what the remote then sends there is the service's.
 func checkHostSocket(_ *testing.T, h *host) {
 	h.upDefault()
+	remotes := h.addr.remotes()
 	h.part("UDP", func() {
-		service, server := h.udp("", addrUplink+":1194"), h.udp(outside, remotes[0])
-		client := h.udp("ns1", addrNS1+":1194")
+		service, server := h.udp("", at(h.addr.uplink, 1194).String()), h.udp(outside, remotes[0])
+		client := h.udp("ns1", at(h.addr.ns1, 1194).String())
 		h.mapped(client, remotes[0])
-		h.send(server, addrUplink+":1194", []byte("for the service"))
+		h.send(server, at(h.addr.uplink, 1194).String(), []byte("for the service"))
 		h.receive(service, "datagram at the host's socket")
 		h.nothing(client, "datagram to the host's socket")
 	})
 	h.part("TCP", func() {
-		service := h.tcpListen("", addrUplink+":8080")
-		h.tcpMapped("ns1", addrNS1+":8080", addrOutside+":90")
-		h.tcpDial(outside, addrOutside+":90", addrUplink+":8080")
+		service := h.tcpListen("", at(h.addr.uplink, 8080).String())
+		h.tcpMapped("ns1", at(h.addr.ns1, 8080).String(), at(h.addr.outside, 90).String())
+		h.tcpDial(outside, at(h.addr.outside, 90).String(), at(h.addr.uplink, 8080).String())
 		h.tcpAccept(service, "connection at the host's socket")
 	})
 }
@@ -173,8 +178,9 @@ func checkHostSocket(_ *testing.T, h *host) {
 // The endpoint that had the port is not asked for: only others have to wait.
 func checkHeldPort(_ *testing.T, h *host) {
 	h.upDefault()
+	remotes := h.addr.remotes()
 	h.ports(20000, 20000)
-	ns1, ns2 := h.udp("ns1", addrNS1+":5000"), h.udp("ns2", addrNS2+":5000")
+	ns1, ns2 := h.udp("ns1", at(h.addr.ns1, 5000).String()), h.udp("ns2", at(h.addr.ns2, 5000).String())
 	h.mapped(ns1, remotes[0])
 	h.refused(ns2, remotes[0], "datagram of an endpoint while another one has the only port")
 	h.age(310 * time.Second) // the mapping ends
@@ -195,49 +201,51 @@ func checkLimits(_ *testing.T, h *host) {
 	} else {
 		h.upDefault()
 	}
+	remotes := h.addr.remotes()
 	h.udpServers(remotes[:1])
 	atNS1 := h.capture("ns1", "veth-ns1")
 	h.bulk("ns1", sequence(20000, limit), remotes[0])
-	client := h.udp("ns1", addrNS1+":5000")
+	client := h.udp("ns1", at(h.addr.ns1, 5000).String())
 	h.refused(client, remotes[0], "datagram of an endpoint beyond 1000 ports")
-	f := atNS1.wait("ICMP error 3/13 to the endpoint", 1, func(f frame) bool {
-		return flow("", addrNS1+":0")(f) && f.ICMP() != nil && f.ICMP().TypeCode == layers.CreateICMPv4TypeCode(3, 13)
-	})[0]
-	if src, _ := f.Addrs(); src.String() != addrGateway || f.WrongChecksum() != "" {
+	prohibited := h.icmp().prohibited
+	f := atNS1.wait(fmt.Sprintf("%v to the endpoint", prohibited), 1, isMessage(prohibited))[0]
+	if src, _ := f.Addrs(); src.String() != h.addr.gateway || f.WrongChecksum() != "" {
 		h.Failf("the ICMP error is not from the gateway, or its checksum is wrong")
 	}
-	h.mapped(h.udp("ns2", addrNS2+":5000"), remotes[0])
+	h.mapped(h.udp("ns2", at(h.addr.ns2, 5000).String()), remotes[0])
 	h.bulk("ns1", sequence(20000, limit), remotes[0])
 }
-
-// exemption lets the second address of the outside be reached without translation.
-const exemption = "exempt: [" + addrSecond + "/32]"
 
 func checkExempt(_ *testing.T, h *host) {
 	h.part("conflicting range", func() {
 		h.upDefault()
-		h.run("", "ip", "addr", "add", "192.168.15.5/24", "dev", "eth0")
-		defer h.run("", "ip", "addr", "del", "192.168.15.5/24", "dev", "eth0")
-		if out, err := h.tryUp(network); err == nil {
+		h.run("", "ip", "addr", "add", h.addr.ofNetwork, "dev", "eth0", "nodad")
+		defer h.run("", "ip", "addr", "del", h.addr.ofNetwork, "dev", "eth0")
+		if out, err := h.tryUp(h.network()); err == nil {
 			h.t.Log(out)
 			h.Failf("an uplink that is given an address of the network is accepted without a word")
 		}
 	})
-	h.part("exempt destination", func() {
-		if h.ebpf {
-			h.up(exemption)
-		} else {
-			h.upDefault()
-			h.run("", "nft", "insert", "rule", "ip", "flyover", "postrouting", "ip", "daddr", addrSecond, "accept")
-		}
-		h.run(outside, "ip", "route", "replace", inside.String(), "via", addrUplink)
-		atSecond := h.capture(outside, "eth0")
-		h.exempt = addrSecond
-		mark := newMark()
-		h.send(h.udp("ns1", addrNS1+":5000"), remotes[2], mark)
-		if f := atSecond.wait("datagram to the exempt destination", 1, marked(mark))[0]; f.Source().String() != addrNS1+":5000" {
-			h.Failf("a datagram to an exempt destination is translated")
-		}
-		h.mapped(h.udp("ns1", addrNS1+":5001"), remotes[0])
-	})
+	h.part("exempt destination", func() { checkExemptDestination(h) })
+}
+
+// checkExemptDestination lets the second address of the outside be reached without translation.
+func checkExemptDestination(h *host) {
+	remotes := h.addr.remotes()
+	if h.ebpf {
+		second := netip.MustParseAddr(h.addr.second)
+		h.up(fmt.Sprintf("exempt: [%v]", netip.PrefixFrom(second, second.BitLen())))
+	} else {
+		h.upDefault()
+		h.nftInsert(h.addr.table(), "daddr", h.addr.second, "accept")
+	}
+	h.run(outside, "ip", "route", "replace", h.addr.inside().String(), "via", h.addr.uplink)
+	atSecond := h.capture(outside, "eth0")
+	h.exempt = append(h.exempt, h.addr.second)
+	mark, own := newMark(), at(h.addr.ns1, 5000)
+	h.send(h.udp("ns1", own.String()), remotes[2], mark)
+	if f := atSecond.wait("datagram to the exempt destination", 1, marked(mark))[0]; f.Source() != own {
+		h.Failf("a datagram to an exempt destination is translated")
+	}
+	h.mapped(h.udp("ns1", at(h.addr.ns1, 5001).String()), remotes[0])
 }

@@ -6,8 +6,6 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/gopacket/gopacket/layers"
-
 	"flyover/test/packet"
 )
 
@@ -18,27 +16,26 @@ const lowPorts = "A source port below 1024 gets a higher one: below 1024 are the
 var mappingRows = []row{
 	{1, "UDP mapping is endpoint-independent, of IPv4 and IPv6", "RFC 4787 REQ-1", "", both(checkUDPMapping)},
 	{2, "TCP mapping is endpoint-independent, of IPv4 and IPv6", "RFC 5382 REQ-1", "", both(checkTCPMapping)},
-	{3, "ICMP query mapping is host-independent", "RFC 5508 REQ-1a", "", checkICMPMapping},
-	{4, "No two inside ends share a port", "RFC 4787 REQ-3, RFC 5382 REQ-7", "", checkOverloading},
-	{5, "Behaviour does not change with load or collisions", "RFC 4787 REQ-11", "", checkDeterminism},
-	{6, "Ports stay in the range of the source port, below 1024 or above", "RFC 4787 REQ-3a", lowPorts, checkPortRange},
-	{7, "Ports that have to change are random", "RFC 7857 section 9, RFC 6056", "", checkRandomPorts},
-	{8, "Filtering is address-dependent, endpoint-independent if configured", "RFC 4787 REQ-8, RFC 5382 REQ-3", "", checkFiltering},
-	{9, "UDP timer is at least 2 minutes, and 5 minutes by default", "RFC 4787 REQ-5", "", checkUDPTimer},
-	{10, "Packets from inside refresh a mapping, those from outside do not", "RFC 4787 REQ-6, RFC 7857 section 7", "", checkRefresh},
-	{11, "ICMP errors and RST from inside do not refresh a mapping", "RFC 7857 section 7.1", "", checkErrorRefresh},
+	{3, "ICMP query mapping is host-independent, of IPv4 and IPv6", "RFC 5508 REQ-1a", "", both(checkICMPMapping)},
+	{4, "No two inside ends share a port, of IPv4 and IPv6", "RFC 4787 REQ-3, RFC 5382 REQ-7", "", both(checkOverloading)},
+	{5, "Behaviour does not change with load or collisions, of IPv4 and IPv6", "RFC 4787 REQ-11", "", both(checkDeterminism)},
+	{6, "Ports stay in the range of the source port, below 1024 or above, of IPv4 and IPv6", "RFC 4787 REQ-3a", lowPorts, both(checkPortRange)},
+	{7, "Ports that have to change are random, of IPv4 and IPv6", "RFC 7857 section 9, RFC 6056", "", both(checkRandomPorts)},
+	{8, "Filtering is address-dependent, endpoint-independent if configured, of IPv4 and IPv6",
+		"RFC 4787 REQ-8, RFC 5382 REQ-3", "", both(checkFiltering)},
+	{9, "UDP timer is at least 2 minutes, and 5 minutes by default, of IPv4 and IPv6", "RFC 4787 REQ-5", "", both(checkUDPTimer)},
+	{10, "Packets from inside refresh a mapping, those from outside do not, of IPv4 and IPv6",
+		"RFC 4787 REQ-6, RFC 7857 section 7", "", both(checkRefresh)},
+	{11, "ICMP errors and RST from inside do not refresh a mapping, of IPv4 and IPv6", "RFC 7857 section 7.1", "", both(checkErrorRefresh)},
 	{12, "UDP hairpinning, with the external source shown, of IPv4 and IPv6", "RFC 4787 REQ-9", "", both(checkUDPHairpin)},
 	{13, "TCP hairpinning, with the external source shown, of IPv4 and IPv6", "RFC 5382 REQ-8", "", both(checkTCPHairpin)},
 	{14, "UDP checksum 0 stays 0, a computed 0 is sent as FFFF", "RFC 768, RFC 3022 section 4.1", "", checkUDPZero},
-	{15, "Checksums are right with all offloads", "RFC 3022 section 4.1, RFC 1624", "", checkOffloads},
-	{16, "A port of a host socket is not used", "CVE-2021-3773", "", checkHostSocket},
-	{17, "Destinations can be exempt; conflicting ranges are refused", "RFC 6888 REQ-6, RFC 4787 REQ-7", "", checkExempt},
-	{18, "Ports and sessions can be limited for each endpoint", "RFC 6888 REQ-4, REQ-5", "", checkLimits},
-	{19, "A freed port is not given to others for 2 minutes", "RFC 6888 REQ-8", "", checkHeldPort},
+	{15, "Checksums are right with all offloads, of IPv4 and IPv6", "RFC 3022 section 4.1, RFC 1624", "", checkOffloads},
+	{16, "A port of a host socket is not used, of IPv4 and IPv6", "CVE-2021-3773", "", both(checkHostSocket)},
+	{17, "Destinations can be exempt; conflicting ranges are refused, of IPv4 and IPv6", "RFC 6888 REQ-6, RFC 4787 REQ-7", "", both(checkExempt)},
+	{18, "Ports and sessions can be limited for each endpoint, of IPv4 and IPv6", "RFC 6888 REQ-4, REQ-5", "", both(checkLimits)},
+	{19, "A freed port is not given to others for 2 minutes, of IPv4 and IPv6", "RFC 6888 REQ-8", "", both(checkHeldPort)},
 }
-
-// remotes are those of IPv4, for rows that are about it alone.
-var remotes = addr4.remotes()
 
 // taken is how the first three rows fail. Another endpoint has the same source port and comes first to the later remotes: a NAT
 // that keeps ports where it can, and lets endpoints share one towards different remotes, has nothing left to keep there.
@@ -84,13 +81,14 @@ func checkICMPMapping(_ *testing.T, h *host) {
 	h.upDefault()
 	atNS1 := h.capture("ns1", "veth-ns1")
 	var ids []uint16
-	for _, remote := range []string{addrOutside, addrSecond} {
+	own, other := at(h.addr.ns1, 77).String(), at(h.addr.ns2, 77).String()
+	for _, remote := range []string{at(h.addr.outside, 77).String(), at(h.addr.second, 77).String()} {
 		if len(ids) > 0 {
-			h.echoed("ns2", h.fromNS2(addrNS2+":77", remote+":0"))
+			h.echoed("ns2", h.fromNS2(other, remote))
 		}
-		ids = append(ids, h.echoed("ns1", h.fromNS1(addrNS1+":77", remote+":0")))
+		ids = append(ids, h.echoed("ns1", h.fromNS1(own, remote)))
 		atNS1.wait("echo reply with its identifier", 1, func(f frame) bool {
-			return flow(remote+":77", addrNS1+":77")(f) && f.ICMP() != nil && f.ICMP().TypeCode.Type() == layers.ICMPv4TypeEchoReply
+			return flow(remote, own)(f) && f.Message() != nil && f.Message().TypeCode.Type() == h.icmp().reply
 		})
 	}
 	if ids[0] != ids[1] {
@@ -102,15 +100,16 @@ func checkICMPMapping(_ *testing.T, h *host) {
 func (h *host) echoed(namespace string, ends packet.Ends) uint16 {
 	h.t.Helper()
 	mark := newMark()
-	h.inject(namespace, "veth-"+namespace, packet.New(layers.IPProtocolICMPv4, ends, mark).Bytes())
-	return h.atOutside.wait("echo request at the outside", 1, marked(mark))[0].ICMP().Id
+	h.inject(namespace, "veth-"+namespace, packet.New(h.icmp().protocol, ends, mark).Bytes())
+	return h.atOutside.wait("echo request at the outside", 1, marked(mark))[0].Message().Id
 }
 
 func checkDeterminism(_ *testing.T, h *host) {
 	h.upDefault()
+	remotes := h.addr.remotes()
 	empty := h.mappingKind(5000, remotes)
 	h.part("after a collision", func() {
-		h.mapped(h.udp("ns2", addrNS2+":5001"), remotes[1])
+		h.mapped(h.udp("ns2", at(h.addr.ns2, 5001).String()), remotes[1])
 		h.wantKind(empty, 5001, remotes)
 	})
 	const first, last = 20000, 20099
@@ -125,7 +124,7 @@ func checkDeterminism(_ *testing.T, h *host) {
 		if len(h.tryBulk("ns2", sequence(32000, 3), remotes[0])) > 0 {
 			h.Failf("100 ports are enough for more than 100 inside ends")
 		}
-		h.wantKind(empty, 5002, []string{remotes[0], addrSecond + ":3480", addrSecond + ":3481"})
+		h.wantKind(empty, 5002, []string{remotes[0], at(h.addr.second, 3480).String(), at(h.addr.second, 3481).String()})
 	})
 }
 
@@ -140,7 +139,7 @@ func (h *host) wantKind(want string, source uint16, to []string) {
 // mappingKind is independent or dependent, of endpoints, as seen of a source port of ns1.
 func (h *host) mappingKind(source uint16, to []string) string {
 	h.t.Helper()
-	client := h.udp("ns1", at(addrNS1, source).String())
+	client := h.udp("ns1", at(h.addr.ns1, source).String())
 	defer client.Close()
 	port := h.mapped(client, to[0])
 	for _, remote := range to[1:] {

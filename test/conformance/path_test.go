@@ -34,33 +34,18 @@ type pathEnds struct {
 	neighbour       string // ns2's end, "address:port"
 }
 
-const (
-	pathInside = addrNS1 + ":5000"
-	pathRemote = addrOutside + ":3478"
-)
-
-var (
-	path4 = pathEnds{pathInside, pathRemote, addrGateway, addrUplink, addrNS2 + ":9"}
-	path6 = pathEnds{
-		"[" + addr6NS1 + "]:5000", "[" + addr6Outside + "]:3478", addr6Gateway, addr6Uplink, "[" + addr6NS2 + "]:9",
-	}
-)
-
-// path has the ends of the family that the row is about.
-func (h *host) path() pathEnds {
-	if h.addr == addr6 {
-		return path6
-	}
-	return path4
+// path has the ends of a path of the family.
+func (a addresses) path() pathEnds {
+	return pathEnds{at(a.ns1, 5000).String(), at(a.outside, 3478).String(), a.gateway, a.uplink, at(a.ns2, 9).String()}
 }
 
-// openPath brings no network up; that is the row's.
-func openPath(h *host) *path { h.t.Helper(); return openPathOf(h, path4) }
+// openPath opens one of the family that the row is about. It brings no network up; that is the row's.
+func openPath(h *host) *path { h.t.Helper(); return openPathOf(h, h.addr) }
 
-// openPathOf is openPath for the ends of either family.
-func openPathOf(h *host, ends pathEnds) *path {
+// openPathOf is openPath for either family.
+func openPathOf(h *host, family addresses) *path {
 	h.t.Helper()
-	p := &path{h: h, pathEnds: ends, atNS1: h.capture("ns1", "veth-ns1"), atNS2: h.capture("ns2", "veth-ns2")}
+	p := &path{h: h, pathEnds: family.path(), atNS1: h.capture("ns1", "veth-ns1"), atNS2: h.capture("ns2", "veth-ns2")}
 	p.client, p.server = h.udp("ns1", p.inside), h.udp(outside, p.remote)
 	p.exchange()
 	return p

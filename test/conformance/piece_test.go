@@ -70,8 +70,41 @@ func receivedFragment(f frame) bool { return !f.Sent && isFragment(f) }
 
 // extent is where a fragment is in its datagram.
 func extent(f frame) piece {
-	from := int(f.IPv4().FragOffset) * 8
-	return piece{from, from + len(f.IPv4().Payload)}
+	offset, data := 0, 0
+	if x := fragmentHeader(f); x != nil {
+		offset, data = int(x.FragmentOffset), len(x.Payload)
+	} else {
+		offset, data = int(f.IPv4().FragOffset), len(f.IPv4().Payload)
+	}
+	return piece{offset * 8, offset*8 + data}
+}
+
+// fragmentHeader is that of IPv6 (RFC 8200 section 4.5), or nil.
+func fragmentHeader(f frame) *layers.IPv6Fragment {
+	x, _ := f.Layer(layers.LayerTypeIPv6Fragment).(*layers.IPv6Fragment)
+	return x
+}
+
+// moreFollow says if a fragment is not the last of its datagram.
+func moreFollow(f frame) bool {
+	if x := fragmentHeader(f); x != nil {
+		return x.MoreFragments
+	}
+	return f.IPv4().Flags&layers.IPv4MoreFragments > 0
+}
+
+// identification is that of a fragment's datagram.
+func identification(f frame) uint32 {
+	if x := fragmentHeader(f); x != nil {
+		return x.Identification
+	}
+	return uint32(f.IPv4().Id)
+}
+
+// isFragment matches fragments, the first included.
+func isFragment(f frame) bool {
+	ip := f.IPv4()
+	return fragmentHeader(f) != nil || ip != nil && (ip.FragOffset > 0 || moreFollow(f))
 }
 
 // overlapping says if fragments share octets without being the same.
@@ -105,12 +138,12 @@ func complete(fragments []frame) bool {
 
 // tcpSYN is a frame of ns1 that opens a connection.
 func tcpSYN(h *host) []byte {
-	o := packet.New(layers.IPProtocolTCP, h.fromNS1(addrNS1+":6000", addrOutside+":80"), noise(100))
+	o := packet.New(layers.IPProtocolTCP, h.fromNS1(at(h.addr.ns1, 6000).String(), at(h.addr.outside, 80).String()), noise(100))
 	o.TCP.SYN, o.TCP.ACK, o.TCP.Ack = true, false, 0
 	return o.Bytes()
 }
 
-// fromNS2 is a packet of ns2 to the path's server, from the port that the path has in ns1.
-func fromNS2(h *host, payload []byte) *packet.Packet {
-	return packet.New(layers.IPProtocolUDP, h.fromNS2(addrNS2+":5000", pathRemote), payload)
+// outOfNS2 is a packet of ns2 to the path's server, from the port that the path has in ns1.
+func (p *path) outOfNS2(payload []byte) *packet.Packet {
+	return packet.New(layers.IPProtocolUDP, p.h.fromNS2(at(p.h.addr.ns2, 5000).String(), p.remote), payload)
 }

@@ -10,23 +10,6 @@ import (
 	"flyover/test/packet"
 )
 
-// message is an ICMP error without what it quotes.
-type message struct {
-	kind, code uint8
-	rest       uint32 // the second word: a pointer, an MTU, a length, or unused
-}
-
-var (
-	portUnreachable = message{kind: layers.ICMPv4TypeDestinationUnreachable, code: layers.ICMPv4CodePort}
-	hostUnreachable = message{kind: layers.ICMPv4TypeDestinationUnreachable, code: layers.ICMPv4CodeHost}
-	prohibited      = message{kind: layers.ICMPv4TypeDestinationUnreachable, code: layers.ICMPv4CodeCommAdminProhibited}
-	timeExceeded    = message{kind: layers.ICMPv4TypeTimeExceeded}
-)
-
-func (m message) typeCode() layers.ICMPv4TypeCode {
-	return layers.CreateICMPv4TypeCode(m.kind, m.code)
-}
-
 // quoted is a packet of a session as it is known on either side of the translation.
 type quoted struct {
 	inside, outside *packet.Packet
@@ -35,15 +18,15 @@ type quoted struct {
 // sendQuoted sends a packet from the container to the outside, and returns it as ICMP errors from there quote it.
 func (r *raw) sendQuoted(proto layers.IPProtocol, port uint16) quoted {
 	r.h.t.Helper()
-	p := r.packet(proto, r.port(port), at(addrPeer, 7000), "sixteen octets..")
+	p := r.packet(proto, r.port(port), at(r.h.addr.peer, 7000), "sixteen octets..")
 	if p.TCP != nil {
 		setFlags(p.TCP, "S")
 		p.Payload = nil
 	}
 	from := r.out("packet", p)
 	q := quoted{clone(p), clone(p)}
-	q.inside.IPv4.TTL--
-	q.outside.IPv4.TTL--
+	oneHopOn(q.inside)
+	oneHopOn(q.outside)
 	q.outside.SetSource(from)
 	return q
 }
@@ -54,19 +37,19 @@ func (r *raw) getQuoted(q quoted) quoted {
 	p := r.answer(q)
 	r.in("answer", p, r.port(portAt(q.inside)))
 	back := quoted{clone(p), clone(p)}
-	back.inside.IPv4.TTL--
-	back.outside.IPv4.TTL--
+	oneHopOn(back.inside)
+	oneHopOn(back.outside)
 	back.inside.SetDestination(r.port(portAt(q.inside)))
 	return back
 }
 
 // answer is a packet that the remote of q sends next.
 func (r *raw) answer(q quoted) *packet.Packet {
-	from := netip.AddrPortFrom(netip.MustParseAddr(addrUplink), portAt(q.outside))
+	from := at(r.h.addr.uplink, portAt(q.outside))
 	if q.inside.ICMP != nil {
 		return r.reply(q.inside, from)
 	}
-	p := r.packet(q.inside.IPv4.Protocol, at(addrPeer, 7000), from, "sixteen octets..")
+	p := r.packet(q.inside.Protocol(), at(r.h.addr.peer, 7000), from, "sixteen octets..")
 	if p.TCP != nil {
 		setFlags(p.TCP, "SA")
 		p.TCP.Ack = q.inside.TCP.Seq + 1
@@ -97,7 +80,7 @@ const everything = 1 << 16
 
 // errorPacket is an ICMP error.
 func (r *raw) errorPacket(from, to string, m message, quote []byte) *packet.Packet {
-	p := r.packet(layers.IPProtocolICMPv4, at(from, 0), at(to, 0), string(quote))
+	p := r.packet(r.h.icmp().protocol, at(from, 0), at(to, 0), string(quote))
 	p.ICMP.TypeCode = m.typeCode()
 	p.ICMP.Id, p.ICMP.Seq = uint16(m.rest>>16), uint16(m.rest)
 	return p
@@ -108,18 +91,18 @@ func (r *raw) errorPacket(from, to string, m message, quote []byte) *packet.Pack
 // it is (RFC 5508 REQ-3), or put right.
 func (r *raw) errorIn(router string, m message, q quoted) {
 	r.h.t.Helper()
-	r.errorInBytes(r.errorPacket(router, addrUplink, m, octets(q.outside, everything)), octets(q.inside, everything))
+	r.errorInBytes(r.errorPacket(router, r.h.addr.uplink, m, octets(q.outside, everything)), octets(q.inside, everything))
 }
 
 // errorInBytes is errorIn for an error that is made already, and the quotation as it has to arrive.
 func (r *raw) errorInBytes(p *packet.Packet, quote []byte) {
 	r.h.t.Helper()
 	r.sendIn(p)
-	got := r.arrived("ICMP error of the outside at the container", r.inside.seen, atInside(p))
+	got := r.landed("ICMP error of the outside at the container", r.inside.seen, atInside(p))
 	want := clone(p)
 	address(want, r.inside.next, r.inside.own)
-	want.IPv4.TTL--
-	want.IPv4.DstIP = r.addr.AsSlice()
+	oneHopOn(want)
+	want.SetDestination(netip.AddrPortFrom(r.addr, want.ICMP.Id))
 	want.Payload = quote
 	r.wholeError(want, got)
 }
@@ -127,13 +110,13 @@ func (r *raw) errorInBytes(p *packet.Packet, quote []byte) {
 // errorOut is errorIn the other way: the container complains of a packet that it was sent.
 func (r *raw) errorOut(m message, q quoted) {
 	r.h.t.Helper()
-	p := r.errorPacket(r.addr.String(), addrPeer, m, octets(q.inside, everything))
+	p := r.errorPacket(r.addr.String(), r.h.addr.peer, m, octets(q.inside, everything))
 	r.sendOut(p)
-	got := r.arrived("ICMP error of the container at the outside", r.beyond.seen, atOutside(p))
+	got := r.landed("ICMP error of the container at the outside", r.beyond.seen, atOutside(p))
 	want := clone(p)
 	address(want, r.beyond.next, r.beyond.own)
-	want.IPv4.TTL--
-	want.IPv4.SrcIP = netip.MustParseAddr(addrUplink).AsSlice()
+	oneHopOn(want)
+	want.SetSource(at(r.h.addr.uplink, want.ICMP.Id))
 	want.Payload = octets(q.outside, everything)
 	r.wholeError(want, got)
 }
@@ -146,26 +129,38 @@ func (r *raw) wholeError(want *packet.Packet, got frame) {
 	r.whole("ICMP error", withoutQuotedSums(want.Bytes()), withoutQuotedSums(got.Data()))
 }
 
-// Offsets in a frame with an ICMP error whose outer IP header has no options.
-const (
-	offsetICMPSum = 14 + 20 + 2
-	offsetQuote   = 14 + 20 + 8
-)
+// transport is where what is behind an IP header at an offset begins, and what it is. Of IPv6 one header of destination options may be in
+// between.
+func transport(data []byte, at int) (int, layers.IPProtocol) {
+	if data[at]>>4 == 4 {
+		return at + int(data[at]&0xf)*4, layers.IPProtocol(data[at+9])
+	}
+	next, proto := at+40, layers.IPProtocol(data[at+6])
+	if proto == layers.IPProtocolIPv6Destination {
+		next, proto = next+8+8*int(data[next+1]), layers.IPProtocol(data[next])
+	}
+	return next, proto
+}
+
+// checksumAt is where the checksum is in a transport header.
+func checksumAt(proto layers.IPProtocol) int {
+	switch proto {
+	case layers.IPProtocolTCP:
+		return 16
+	case layers.IPProtocolUDP:
+		return 6
+	}
+	return 2 // ICMP
+}
 
 // withoutQuotedSums is a frame with an ICMP error, with zeros for the quoted transport checksum and for the ICMP checksum, which
 // depends on it.
 func withoutQuotedSums(data []byte) []byte {
 	c := append([]byte(nil), data...)
-	clear(c[offsetICMPSum : offsetICMPSum+2])
-	at := offsetQuote + int(c[offsetQuote]&0xf)*4
-	switch layers.IPProtocol(c[offsetQuote+9]) {
-	case layers.IPProtocolTCP:
-		at += 16
-	case layers.IPProtocolUDP:
-		at += 6
-	default:
-		at += 2
-	}
+	icmp, proto := transport(c, 14)
+	clear(c[icmp+checksumAt(proto):][:2])
+	at, proto := transport(c, icmp+8)
+	at += checksumAt(proto)
 	if at+2 <= len(c) {
 		clear(c[at : at+2])
 	}

@@ -14,21 +14,15 @@ import (
 	"flyover/test/wire"
 )
 
-// Addresses outside that no stack has: whatever comes from there, the test has sent.
-const (
-	addrPeer   = "203.0.113.9"
-	addrOther  = "203.0.113.10"
-	addrRouter = "203.0.113.7"
-)
-
 // raw plays a container and the hosts outside packet by packet. Each packet is known again behind the datapath by an IP
-// identification of its own, which a NAT has no reason to change: no packet may be fragmented (RFC 6864 section 4.1).
+// identification of its own, which a NAT has no reason to change: no packet may be fragmented (RFC 6864 section 4.1). IPv6 has a flow
+// label in its place, which nobody may change on the way (RFC 6437 section 3).
 type raw struct {
 	h      *host
 	addr   netip.Addr // the container's
 	inside wireEnd
 	beyond wireEnd // of the outside
-	id     uint16
+	id     uint32  // of 16 bits
 }
 
 // wireEnd is one of the two interfaces that packets are sent and seen at.
@@ -41,9 +35,9 @@ type wireEnd struct {
 // raw takes a container over. Its stack loses its address, so that it answers nothing.
 func (h *host) raw(namespace string) *raw {
 	h.t.Helper()
-	device, addr, id := "veth-ns1", addrNS1, uint16(0x1000)
+	device, addr, id := "veth-ns1", h.addr.ns1, uint32(0x1000)
 	if namespace == "ns2" {
-		device, addr, id = "veth-ns2", addrNS2, 0x8000
+		device, addr, id = "veth-ns2", h.addr.ns2, 0x8000
 	}
 	r := &raw{
 		h:      h,
@@ -52,8 +46,8 @@ func (h *host) raw(namespace string) *raw {
 		beyond: h.wireEnd(outside, lab.OutsideInterface, h.mac("", lab.Uplink)),
 		id:     id,
 	}
-	h.run(namespace, "ip", "addr", "flush", "dev", device)
-	for _, addr := range []string{addrPeer, addrOther, addrRouter} {
+	h.run(namespace, "ip", h.addr.flag(), "addr", "flush", "dev", device)
+	for _, addr := range []string{h.addr.peer, h.addr.other, h.addr.router} {
 		h.run("", "ip", "neigh", "replace", addr, "lladdr", macText(r.beyond.own), "dev", lab.Uplink)
 	}
 	return r
@@ -93,7 +87,7 @@ func (r *raw) port(n uint16) netip.AddrPort {
 // packet is a packet from either side, whole and right.
 func (r *raw) packet(proto layers.IPProtocol, source, destination netip.AddrPort, data string) *packet.Packet {
 	p := packet.New(proto, packet.Ends{Source: source, Destination: destination}, []byte(data))
-	p.IPv4.Flags = layers.IPv4DontFragment
+	dontFragment(p, 64)
 	r.number(p)
 	return p
 }
@@ -101,7 +95,11 @@ func (r *raw) packet(proto layers.IPProtocol, source, destination netip.AddrPort
 // number makes the packet one of its own.
 func (r *raw) number(p *packet.Packet) {
 	r.id++
-	p.IPv4.Id = r.id
+	if p.IPv6 != nil {
+		p.IPv6.FlowLabel = r.id
+		return
+	}
+	p.IPv4.Id = uint16(r.id)
 }
 
 // address gives the packet the Ethernet addresses of a way: from one MAC to another.
@@ -125,21 +123,27 @@ func (r *raw) sendIn(p *packet.Packet) {
 
 // atOutside matches a packet from the container where the outside receives it, whatever its source is by then.
 func atOutside(p *packet.Packet) func(frame) bool {
+	_, destination := p.Addrs()
 	return func(f frame) bool {
-		ip := f.IPv4()
-		return same(f, p) && ip.DstIP.Equal(p.IPv4.DstIP)
+		_, dst := f.Addrs()
+		return same(f, p) && dst == destination
 	}
 }
 
 // atInside matches a packet from the outside where the container receives it.
 func atInside(p *packet.Packet) func(frame) bool {
+	source, _ := p.Addrs()
 	return func(f frame) bool {
-		ip := f.IPv4()
-		return same(f, p) && ip.SrcIP.Equal(p.IPv4.SrcIP)
+		src, _ := f.Addrs()
+		return same(f, p) && src == source
 	}
 }
 
 func same(f frame, p *packet.Packet) bool {
+	if p.IPv6 != nil {
+		ip := f.IPv6()
+		return !f.Sent && ip != nil && ip.FlowLabel == p.IPv6.FlowLabel && ip.NextHeader == p.IPv6.NextHeader
+	}
 	ip := f.IPv4()
 	return !f.Sent && ip != nil && ip.Id == p.IPv4.Id && ip.Protocol == p.IPv4.Protocol
 }
@@ -149,13 +153,13 @@ func same(f frame, p *packet.Packet) bool {
 func (r *raw) out(what string, p *packet.Packet) netip.AddrPort {
 	r.h.t.Helper()
 	r.sendOut(p)
-	got := r.arrived(what+" of the container at the outside", r.beyond.seen, atOutside(p))
-	if src, _ := got.Addrs(); src.String() != addrUplink {
+	got := r.landed(what+" of the container at the outside", r.beyond.seen, atOutside(p))
+	if src, _ := got.Addrs(); src.String() != r.h.addr.uplink {
 		r.h.Failf("%s leaves with a source that is not the uplink's address", what)
 	}
 	want := clone(p)
 	address(want, r.beyond.next, r.beyond.own)
-	want.IPv4.TTL--
+	oneHopOn(want)
 	want.SetSource(got.Source())
 	r.whole(what, want.Bytes(), got.Data())
 	return got.Source()
@@ -166,10 +170,10 @@ func (r *raw) out(what string, p *packet.Packet) netip.AddrPort {
 func (r *raw) in(what string, p *packet.Packet, to netip.AddrPort) {
 	r.h.t.Helper()
 	r.sendIn(p)
-	got := r.arrived(what+" from the outside at the container", r.inside.seen, atInside(p))
+	got := r.landed(what+" from the outside at the container", r.inside.seen, atInside(p))
 	want := clone(p)
 	address(want, r.inside.next, r.inside.own)
-	want.IPv4.TTL--
+	oneHopOn(want)
 	want.SetDestination(to)
 	r.whole(what, want.Bytes(), got.Data())
 }
@@ -190,6 +194,7 @@ func (r *raw) notDelivered(what string, p *packet.Packet) {
 	}
 }
 
+// arrived waits for a packet that somebody sends.
 func (r *raw) arrived(what string, at *capture, match func(frame) bool) frame {
 	r.h.t.Helper()
 	var found []frame
@@ -197,6 +202,19 @@ func (r *raw) arrived(what string, at *capture, match func(frame) bool) frame {
 		found = at.All(match)
 		return len(found) > 0
 	})
+	return found[0]
+}
+
+// landed wants a packet that was sent already. What has not come when a fence has is not coming.
+func (r *raw) landed(what string, at *capture, match func(frame) bool) frame {
+	r.h.t.Helper()
+	if len(at.All(match)) == 0 {
+		r.fence()
+	}
+	found := at.All(match)
+	if len(found) == 0 {
+		r.h.Failf("no %s", what)
+	}
 	return found[0]
 }
 
@@ -211,16 +229,19 @@ func (r *raw) whole(what string, want, got []byte) {
 // fence returns when what was sent before has arrived or will not: an echo goes out and back by the same two interfaces.
 func (r *raw) fence() {
 	r.h.t.Helper()
-	ping := r.packet(layers.IPProtocolICMPv4, r.port(0xfe), at(addrRouter, 0xfe), "")
-	r.in("echo reply", r.reply(ping, r.out("echo request", ping)), r.port(0xfe))
+	ping := r.packet(r.h.icmp().protocol, r.port(0xfe), at(r.h.addr.router, 0xfe), "")
+	r.sendOut(ping)
+	reply := r.reply(ping, r.arrived("echo request of a fence", r.beyond.seen, atOutside(ping)).Source())
+	r.sendIn(reply)
+	r.arrived("echo reply of a fence", r.inside.seen, atInside(reply))
 }
 
 // reply is the answer to an ICMP query, for the identifier that it had outside.
 func (r *raw) reply(query *packet.Packet, from netip.AddrPort) *packet.Packet {
-	remote, _ := netip.AddrFromSlice(query.IPv4.DstIP)
-	p := r.packet(layers.IPProtocolICMPv4, netip.AddrPortFrom(remote, from.Port()), from, string(query.Payload))
+	_, remote := query.Addrs()
+	p := r.packet(query.Protocol(), netip.AddrPortFrom(remote, from.Port()), from, string(query.Payload))
 	p.ICMP.Seq = query.ICMP.Seq
-	answer := uint8(layers.ICMPv4TypeEchoReply)
+	answer := r.h.icmp().reply
 	if query.ICMP.TypeCode.Type() == layers.ICMPv4TypeTimestampRequest {
 		answer = layers.ICMPv4TypeTimestampReply
 	}
@@ -231,8 +252,13 @@ func (r *raw) reply(query *packet.Packet, from netip.AddrPort) *packet.Packet {
 // clone is a copy that can be changed.
 func clone(p *packet.Packet) *packet.Packet {
 	c := *p
-	ip := *p.IPv4
-	c.IPv4 = &ip
+	if p.IPv6 != nil {
+		ip := *p.IPv6
+		c.IPv6 = &ip
+	} else {
+		ip := *p.IPv4
+		c.IPv4 = &ip
+	}
 	switch {
 	case p.TCP != nil:
 		tcp := *p.TCP

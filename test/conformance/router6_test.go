@@ -40,7 +40,7 @@ func checkRouter6(_ *testing.T, h *host) {
 	h.uplinkMTU(1400)
 	h.upBoth("")
 	h.ratelimit6("0") // silence is to be the rule that is tested, never the limit of the rate
-	p := openPathOf(h, path6)
+	p := openPathOf(h, addr6)
 	h.part("hop limit", p.checkHops)
 	h.part("time exceeded", p.checkExceeded6)
 	h.part("no error", p.checkNoErrors6)
@@ -235,7 +235,7 @@ func (p *path) checkErrorRate6() {
 	data := dontFragment(p.out(p.mark()), 1).Bytes()
 	before := len(p.atNS1.All(isError))
 	const packets, batch = 20000, 200
-	lost := h.talk(func() {
+	lost := h.talk(addr6, func() {
 		began := time.Now()
 		h.flood("ns1", "veth-ns1", packets, func(i int) []byte {
 			if i%batch == 0 { // not faster than asked for: a burst is another test
@@ -290,7 +290,7 @@ func (p *path) checkFirstFragment() {
 
 // fragmentOf matches received fragments with an identification.
 func fragmentOf(f frame, id uint32) bool {
-	x, _ := f.Layer(layers.LayerTypeIPv6Fragment).(*layers.IPv6Fragment)
+	x := fragmentHeader(f)
 	return !f.Sent && x != nil && x.Identification == id
 }
 

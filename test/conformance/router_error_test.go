@@ -144,7 +144,7 @@ func checkErrorRate(_ *testing.T, h *host) {
 	o.IPv4.TTL = 1
 	data := o.Bytes()
 	const packets, batch = 20000, 200
-	lost := h.talk(func() {
+	lost := h.talk(addr4, func() {
 		began := time.Now()
 		h.flood("ns1", "veth-ns1", packets, func(i int) []byte {
 			if i%batch == 0 { // not faster than asked for: a burst is another test

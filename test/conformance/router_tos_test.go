@@ -17,7 +17,7 @@ func checkTOS(_ *testing.T, h *host) {
 	p.eachSide(func(s side) { h.wantTOS(p, s.make, s.at, s.send) })
 	h.part("bridged", func() {
 		h.wantTOS(p, func(payload []byte) *packet.Packet {
-			ends := h.ends(h.mac("ns1", "veth-ns1"), h.mac("ns2", "veth-ns2"), pathInside, addrNS2+":9")
+			ends := h.ends(h.mac("ns1", "veth-ns1"), h.mac("ns2", "veth-ns2"), p.inside, p.neighbour)
 			return packet.New(layers.IPProtocolUDP, ends, payload)
 		}, p.atNS2, p.sendOut)
 	})

@@ -87,7 +87,7 @@ func checkTimeExceeded(_ *testing.T, h *host) {
 
 // multicast is a packet of ns1 to a group that nobody has joined.
 func multicast(h *host, payload []byte) *packet.Packet {
-	ends := h.fromNS1(pathInside, "239.1.2.3:9")
+	ends := h.fromNS1(addr4.path().inside, "239.1.2.3:9")
 	ends.DestinationMAC = packet.MAC{1, 0, 0x5e, 1, 2, 3} // RFC 1112 section 6.4
 	return packet.New(layers.IPProtocolUDP, ends, payload)
 }

@@ -13,14 +13,11 @@ import (
 // talkPause is the time between two datagrams: few enough that whoever loses one has lost it to somebody else's packets.
 const talkPause = 2 * time.Millisecond
 
-// talk has ns2 send numbered datagrams to the outside and back while something else goes on, and returns how many did not come
+// talk has ns2 send numbered datagrams of a family to the outside and back while something else goes on, and returns how many did not come
 // back.
-func (h *host) talk(while func()) int {
+func (h *host) talk(family addresses, while func()) int {
 	h.t.Helper()
-	to, from := at(addrOutside, 7), at(addrNS2, 7000)
-	if h.six {
-		to, from = at(addr6Outside, 7), at(addr6NS2, 7000)
-	}
+	to, from := at(family.outside, 7), at(family.ns2, 7000)
 	server, client := h.udp(outside, to.String()), h.udp("ns2", from.String())
 	for _, conn := range []*net.UDPConn{server, client} {
 		if err := conn.SetReadBuffer(1 << 20); err != nil {

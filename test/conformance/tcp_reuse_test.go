@@ -13,26 +13,26 @@ func checkTupleReuse(_ *testing.T, h *host) {
 	h.upDefault()
 	r := h.raw("ns1")
 	h.part("closed by the inside", func() {
-		c := r.established(25001, http)
+		c := r.established(25001, r.http())
 		c.out("FA", "")
 		c.in("FA", "")
 		c.out("A", "")
 		connectAgain(c)
 	})
 	h.part("closed by the outside", func() {
-		c := r.established(25002, http)
+		c := r.established(25002, r.http())
 		c.in("FA", "")
 		c.out("FA", "")
 		c.in("A", "")
 		connectAgain(c)
 	})
 	h.part("reset by the outside", func() {
-		c := r.established(25003, http)
+		c := r.established(25003, r.http())
 		c.in("R", "")
 		connectAgain(c)
 	})
 	h.part("reset by the inside", func() {
-		c := r.established(25004, http)
+		c := r.established(25004, r.http())
 		c.out("R", "")
 		connectAgain(c)
 	})
@@ -56,7 +56,7 @@ func connectAnew(c *connection) {
 // halfOpen is figure 9 of RFC 9293: the inside has lost its connection and opens it again, while the outside still has it. The
 // challenge has to come through, and the RST that it provokes.
 func halfOpen(r *raw) {
-	c := r.established(25005, http)
+	c := r.established(25005, r.http())
 	before := *c
 	c.again()
 	c.pass("new SYN", c.segment(&c.mine, "S", ""))
@@ -70,7 +70,7 @@ func halfOpen(r *raw) {
 // oldSYNACK answers a SYN with the SYN/ACK of an earlier one. If it is delivered, the inside sends a RST. Either way, the right
 // SYN/ACK makes the connection.
 func oldSYNACK(r *raw) {
-	c := r.connection(25006, http)
+	c := r.connection(25006, r.http())
 	c.out("S", "")
 	old := c.segment(&c.theirs, "SA", "")
 	old.TCP.Seq -= 1 << 24
@@ -107,7 +107,7 @@ func checkMidstream(_ *testing.T, h *host) {
 }
 
 func withoutSession(r *raw, port uint16) *connection {
-	c := r.established(port, http)
+	c := r.established(port, r.http())
 	r.h.age(30 * 24 * time.Hour)
 	return c
 }
@@ -117,7 +117,7 @@ func leavesAsBeforeOrNot(c *connection, p *packet.Packet) {
 	c.r.fence()
 	for _, f := range c.r.beyond.seen.All(atOutside(p)) {
 		switch src, _ := f.Addrs(); {
-		case inside.Contains(src):
+		case c.r.h.addr.inside().Contains(src):
 			c.r.h.Failf("leaves with the inside address")
 		case f.Source() != c.outside:
 			c.r.h.Failf("leaves from another port")

@@ -20,12 +20,12 @@ func checkTCPTimers(_ *testing.T, h *host) {
 	h.upDefault()
 	r := h.raw("ns1")
 	h.part("established", func() {
-		c := r.established(22001, http)
+		c := r.established(22001, r.http())
 		h.age(almostEstablished)
 		c.exchange()
 	})
 	h.part("half-closed by the inside", func() {
-		c := r.established(22002, http)
+		c := r.established(22002, r.http())
 		c.out("FA", "")
 		c.in("A", "")
 		h.age(almostEstablished)
@@ -33,7 +33,7 @@ func checkTCPTimers(_ *testing.T, h *host) {
 		c.out("A", "")
 	})
 	h.part("half-closed by the outside", func() {
-		c := r.established(22003, http)
+		c := r.established(22003, r.http())
 		c.in("FA", "")
 		c.out("A", "")
 		h.age(almostEstablished)
@@ -41,7 +41,7 @@ func checkTCPTimers(_ *testing.T, h *host) {
 		c.out("PA", "more")
 	})
 	h.part("opening", func() {
-		c := r.connection(22004, http)
+		c := r.connection(22004, r.http())
 		c.out("S", "")
 		h.age(almostTransitory)
 		c.in("SA", "")
@@ -49,7 +49,7 @@ func checkTCPTimers(_ *testing.T, h *host) {
 		c.exchange()
 	})
 	h.part("opening, answered", func() {
-		c := r.connection(22005, http)
+		c := r.connection(22005, r.http())
 		c.out("S", "")
 		c.in("SA", "")
 		h.age(almostTransitory)
@@ -62,7 +62,7 @@ func checkTCPTimers(_ *testing.T, h *host) {
 // closing ages a connection of which both FINs were sent and the last one not acknowledged. (Once it is, the connection is closed,
 // and RFC 5382 section 5 asks for no time.)
 func closing(r *raw) {
-	c := r.established(22006, http)
+	c := r.established(22006, r.http())
 	c.out("FA", "")
 	c.in("FA", "")
 	c.theirs.next-- // the FIN, again
@@ -77,7 +77,7 @@ func checkUnprovenRST(_ *testing.T, h *host) {
 	h.upDefault()
 	r := h.raw("ns1")
 	h.part("in the window", func() {
-		c := r.established(23001, http)
+		c := r.established(23001, r.http())
 		rst := c.segment(&c.theirs, "R", "")
 		rst.TCP.Seq += 1000
 		r.in("RST", rst, c.inside)
@@ -86,7 +86,7 @@ func checkUnprovenRST(_ *testing.T, h *host) {
 		c.exchange()
 	})
 	h.part("in the window, then silence", func() {
-		c := r.established(23002, http)
+		c := r.established(23002, r.http())
 		rst := c.segment(&c.theirs, "R", "")
 		rst.TCP.Seq += 60000
 		r.in("RST", rst, c.inside)
@@ -94,11 +94,11 @@ func checkUnprovenRST(_ *testing.T, h *host) {
 		c.exchange()
 	})
 	h.part("exact, from outside", func() {
-		c := r.established(23003, http)
+		c := r.established(23003, r.http())
 		c.in("R", "")
 	})
 	h.part("exact, from inside", func() {
-		c := r.established(23004, http)
+		c := r.established(23004, r.http())
 		c.out("R", "")
 	})
 }
@@ -123,7 +123,7 @@ func checkBlindSegments(_ *testing.T, h *host) {
 		{"SYN behind the window", "S", ^uint32(4999)},
 	} {
 		h.part(blind.name, func() {
-			c := r.established(uint16(24001+i), http)
+			c := r.established(uint16(24001+i), r.http())
 			forged := c.segment(&c.theirs, blind.flags, "")
 			forged.TCP.Seq = c.theirs.next + blind.ahead
 			r.sendIn(forged)

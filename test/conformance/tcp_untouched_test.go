@@ -15,16 +15,16 @@ func checkTCPUntouched(_ *testing.T, h *host) {
 	h.upDefault()
 	r := h.raw("ns1")
 	h.part("SYN", func() {
-		c := r.connection(27001, http)
+		c := r.connection(27001, r.http())
 		untouchedBothWays(c, "SECN", "SAEN", "data of TCP Fast Open", synOptions)
 	})
 	h.part("SYN with options that nobody knows", func() {
-		c := r.connection(27002, http)
+		c := r.connection(27002, r.http())
 		untouchedBothWays(c, "S", "SA", "", oddOptions)
 	})
 	h.part("flags", func() { allFlags(r) })
 	h.part("options of data", func() {
-		c := r.established(27004, http)
+		c := r.established(27004, r.http())
 		untouchedBothWays(c, "PAU", "PAU", "urgent data", dataOptions)
 	})
 	h.part("IP header", func() { ipHeader(r) })
@@ -49,7 +49,7 @@ func decorated(p *packet.Packet, options []layers.TCPOption) *packet.Packet {
 
 // allFlags are all that may stand beside ACK on an established connection.
 func allFlags(r *raw) {
-	c := r.established(27003, http)
+	c := r.established(27003, r.http())
 	for set := range 1 << 5 {
 		flags := "A"
 		for bit, letter := range "PUECN" {
@@ -63,15 +63,24 @@ func allFlags(r *raw) {
 
 // ipHeader has what translation leaves alone: the DSCP and all values of ECN.
 func ipHeader(r *raw) {
-	c := r.established(27005, http)
+	c := r.established(27005, r.http())
 	for ecn := range uint8(4) {
 		p := c.segment(&c.mine, "A", "")
-		p.IPv4.TOS = 0x2e<<2 | ecn
+		classify(p, 0x2e<<2|ecn)
 		c.pass("segment", p)
 		p = c.segment(&c.theirs, "A", "")
-		p.IPv4.TOS = 0x0a<<2 | ecn
+		classify(p, 0x0a<<2|ecn)
 		r.in("segment", p, c.inside)
 	}
+}
+
+// classify sets the octet of DSCP and ECN.
+func classify(p *packet.Packet, class uint8) {
+	if p.IPv6 != nil {
+		p.IPv6.TrafficClass = class
+		return
+	}
+	p.IPv4.TOS = class
 }
 
 func option(kind layers.TCPOptionKind, data ...byte) layers.TCPOption {
