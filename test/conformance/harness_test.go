@@ -196,11 +196,19 @@ func within[T any](h *host, namespace string, f func() (T, error)) T {
 // until polls a condition that the datapath has to bring about: the row fails, for want of what, if it does not.
 func (h *host) until(what string, done func() bool) {
 	h.t.Helper()
+	if !comes(done) {
+		h.Failf("no %s", what)
+	}
+}
+
+// comes polls a condition, and says whether it has come about.
+func comes(done func() bool) bool {
 	for deadline := time.Now().Add(patience); !done(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			h.Failf("no %s", what)
+			return false
 		}
 	}
+	return true
 }
 
 // always is what holds in each row: the outside sees no inside address, and no wrong checksum.

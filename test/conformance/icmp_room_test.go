@@ -68,7 +68,7 @@ func wantProhibited(r *raw, proto layers.IPProtocol) {
 	}
 	r.sendOut(p)
 	prohibited := r.h.icmp().prohibited
-	answer := r.landed(fmt.Sprintf("%v at the container", prohibited), r.inside.seen, r.prohibits(p))
+	answer := r.arrived(fmt.Sprintf("%v at the container", prohibited), r.inside.seen, r.prohibits(p))
 	if src, _ := answer.Addrs(); src.String() != r.h.addr.gateway || answer.WrongChecksum() != "" {
 		r.h.t.Logf("the answer: %s", answer)
 		r.h.Failf("%v is not from the gateway, or wrong", prohibited)

@@ -208,10 +208,11 @@ func (r *raw) arrived(what string, at *capture, match func(frame) bool) frame {
 // landed wants a packet that was sent already. What has not come when a fence has is not coming.
 func (r *raw) landed(what string, at *capture, match func(frame) bool) frame {
 	r.h.t.Helper()
-	if len(at.All(match)) == 0 {
-		r.fence()
-	}
 	found := at.All(match)
+	if len(found) == 0 {
+		r.fenced()
+		found = at.All(match)
+	}
 	if len(found) == 0 {
 		r.h.Failf("no %s", what)
 	}
@@ -229,11 +230,23 @@ func (r *raw) whole(what string, want, got []byte) {
 // fence returns when what was sent before has arrived or will not: an echo goes out and back by the same two interfaces.
 func (r *raw) fence() {
 	r.h.t.Helper()
+	if !r.fenced() {
+		r.h.Failf("no echo to a remote and back")
+	}
+}
+
+// fenced is fence, and says whether it has come back.
+func (r *raw) fenced() bool {
+	r.h.t.Helper()
 	ping := r.packet(r.h.icmp().protocol, r.port(0xfe), at(r.h.addr.router, 0xfe), "")
 	r.sendOut(ping)
-	reply := r.reply(ping, r.arrived("echo request of a fence", r.beyond.seen, atOutside(ping)).Source())
+	var out []frame
+	if !comes(func() bool { out = r.beyond.seen.All(atOutside(ping)); return len(out) > 0 }) {
+		return false
+	}
+	reply := r.reply(ping, out[0].Source())
 	r.sendIn(reply)
-	r.arrived("echo reply of a fence", r.inside.seen, atInside(reply))
+	return comes(func() bool { return len(r.inside.seen.All(atInside(reply))) > 0 })
 }
 
 // reply is the answer to an ICMP query, for the identifier that it had outside.
