@@ -50,6 +50,7 @@ func mix(a, b, c, d uint32) uint32 {
 	h = (h ^ h>>15 ^ b) * 0xc2b2ae35
 	h = (h ^ h>>13 ^ c) * 0x85ebca6b
 	h = (h ^ h>>16 ^ d) * 0xc2b2ae35
+	h = (h ^ h>>13) * 0x85ebca6b
 	return h ^ h>>16
 }
 
