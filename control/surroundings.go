@@ -65,9 +65,7 @@ func (in *surroundings) lookAtIPv6(cfg *config.Config) (err error) {
 			"or remove the subnet", cfg.Networks[i].Name)
 	}
 	in.singly6 = topology.ForcesForwarding6()
-	if !in.singly6 {
-		in.listeners, err = topology.Listeners()
-	}
+	in.listeners, err = topology.Listeners()
 	return err
 }
 
@@ -76,7 +74,8 @@ func needsPorts(n config.Network) bool {
 	return n.Datapath == config.EBPF && n.Masquerade && n.Translation.Ports == (config.PortRange{})
 }
 
-// apart refuses networks that have addresses in common with an uplink: neither could tell what is inside (RFC 4787 REQ-7).
+// apart refuses networks that have addresses in common with an uplink: neither could tell what is inside (RFC 4787 REQ-7). A part of the
+// uplink's subnet may be a network that is not translated, and that the host answers for.
 func apart(cfg *config.Config, uplinks []topology.Uplink) error {
 	for _, up := range uplinks {
 		addrs, err := topology.Addresses(up.Name)
@@ -86,7 +85,9 @@ func apart(cfg *config.Config, uplinks []topology.Uplink) error {
 		for _, addr := range addrs {
 			for _, net := range cfg.Networks {
 				for _, subnet := range net.Subnets {
-					if subnet.Overlaps(addr.Masked()) {
+					// Where the host answers for them, endpoints may have addresses of the uplink's own subnet.
+					part := net.NDProxy && subnet.Addr().Is6() && subnet.Bits() > addr.Bits()
+					if subnet.Overlaps(addr.Masked()) && !(part && !subnet.Contains(addr.Addr())) {
 						return fmt.Errorf("use uplink %s: its address %s and network %s (%s) overlap: give the network another subnet",
 							up.Name, addr, net.Name, subnet)
 					}

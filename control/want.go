@@ -5,6 +5,7 @@ package control
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"flyover/control/config"
 	"flyover/control/datapath"
@@ -17,9 +18,9 @@ import (
 // surroundings are what the wanted state depends on besides the configuration.
 type surroundings struct {
 	uplinks []topology.Uplink
-	// singly6 says that the kernel can forward IPv6 of single interfaces. If not, listeners are those that router advertisements
-	// configure.
-	singly6   bool
+	// singly6 says that the kernel can forward IPv6 of single interfaces.
+	singly6 bool
+	// listeners are interfaces that router advertisements configure.
 	listeners []string
 	hook      loader.Hook
 	build     string
@@ -231,21 +232,42 @@ func wantForwarding(cfg *config.Config, in surroundings) []reconcile.Resource {
 			w = append(w, &topology.Sysctl{Key: fmt.Sprintf(key, device), Value: value})
 		}
 	}
+	// An interface that forwards stops listening to the routers that gave it addresses and routes, unless it is told to go on.
+	const listen = "net/ipv6/conf/%s/accept_ra"
 	set("net/ipv4/conf/%s/forwarding", "1", forwarders(cfg, in, config.Network.IPv4))
 	devices := forwarders(cfg, in, config.Network.IPv6)
-	// The route of what a bridge brings is asked for by the programs, and told only if that forwards, whatever else does.
-	for _, net := range networksOf(cfg, config.EBPF) {
+	// The route of what a bridge brings is asked for by the programs, and told only if that forwards, whatever else does. And a gateway that
+	// does not says in its neighbour advertisements that it is no router.
+	for _, net := range cfg.Networks {
 		if net.IPv6() {
 			set("net/ipv6/conf/%s/forwarding", "1", []string{net.Name})
 		}
 	}
+	proxies := proxiesOf(cfg, in)
+	set("net/ipv6/conf/%s/proxy_ndp", "1", proxies)
 	if in.singly6 || len(devices) == 0 {
 		set("net/ipv6/conf/%s/force_forwarding", "1", devices)
+		for _, device := range proxies { // which have to forward by this very setting
+			if slices.Contains(in.listeners, device) {
+				set(listen, "2", []string{device})
+			}
+			set("net/ipv6/conf/%s/forwarding", "1", []string{device})
+		}
 		return w
 	}
-	// A host that forwards stops listening to the routers that gave it addresses and routes, unless it is told to go on.
-	set("net/ipv6/conf/%s/accept_ra", "2", in.listeners)
+	set(listen, "2", in.listeners)
 	return append(w, &topology.Forwarding6{})
+}
+
+// proxiesOf are the uplinks if the host answers there for endpoints.
+func proxiesOf(cfg *config.Config, in surroundings) []string {
+	var devices []string
+	if slices.ContainsFunc(cfg.Networks, func(n config.Network) bool { return n.NDProxy }) {
+		for _, up := range in.uplinks {
+			devices = append(devices, up.Name)
+		}
+	}
+	return devices
 }
 
 // forwarders are the bridges of networks that have the family, and the uplinks if there are any.
@@ -285,6 +307,12 @@ func wantEndpoint(net config.Network, ep config.Endpoint, in surroundings, n *nu
 			},
 			&datapath.Attachment{Device: ep.HostInterface, Point: loader.FromEndpoint, Hook: in.hook, Build: in.build},
 		)
+	}
+	if net.NDProxy {
+		_, addr6 := byFamily(ep.Addresses, netip.Addr.Unmap)
+		for _, up := range in.uplinks {
+			w = append(w, topology.Proxy6{Device: up.Name, Address: addr6})
+		}
 	}
 	return append(w, wantAddresses(net, ep.Namespace, ep.Interface, ep.Addresses)...)
 }

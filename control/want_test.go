@@ -92,6 +92,7 @@ masquerade flyover
 masquerade ip6 flyover
 sysctl net/ipv4/conf/br1/forwarding
 sysctl net/ipv4/conf/eth0/forwarding
+sysctl net/ipv6/conf/br1/forwarding
 sysctl net/ipv6/conf/br1/force_forwarding
 sysctl net/ipv6/conf/eth0/force_forwarding
 namespace ns1
@@ -110,6 +111,7 @@ const ipv6Objects = `bridge br1
 static6 br1
 address br1 fd00:15::10/64
 masquerade ip6 flyover
+sysctl net/ipv6/conf/br1/forwarding
 sysctl net/ipv6/conf/eth0/accept_ra
 sysctl net/ipv6/conf/wlan0/accept_ra
 forwarding6 all
@@ -183,6 +185,47 @@ func TestWantGivesANamespaceOneDefaultRoute(t *testing.T) {
 	if diff := cmp.Diff(expected, have, cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Where the host answers for endpoints at an uplink, that forwards by the setting that neighbour discovery asks for, and goes on listening to routers.
+func TestWantNDProxy(t *testing.T) {
+	cfg := parse(t, `networks:
+  - {name: br1, subnets: [2001:db8:15::/64], gateway: 2001:db8:15::10, masquerade: false, nd-proxy: true, datapath: kernel, endpoints: [
+     {namespace: x, addresses: [2001:db8:15::1]}, {namespace: y, addresses: [2001:db8:15::2]}]}
+`)
+	singly, old := place, place
+	singly.singly6, singly.listeners, old.listeners = true, []string{"eth0", "wlan0"}, []string{"eth0"}
+	for name, test := range map[string]struct {
+		in   surroundings
+		want string
+	}{
+		"singly": {singly, `sysctl net/ipv6/conf/br1/forwarding
+sysctl net/ipv6/conf/eth0/proxy_ndp
+sysctl net/ipv6/conf/br1/force_forwarding
+sysctl net/ipv6/conf/eth0/force_forwarding
+sysctl net/ipv6/conf/eth0/accept_ra
+sysctl net/ipv6/conf/eth0/forwarding
+proxy6 eth0 2001:db8:15::1
+proxy6 eth0 2001:db8:15::2
+`},
+		"older kernels": {old, `sysctl net/ipv6/conf/br1/forwarding
+sysctl net/ipv6/conf/eth0/proxy_ndp
+sysctl net/ipv6/conf/eth0/accept_ra
+proxy6 eth0 2001:db8:15::1
+proxy6 eth0 2001:db8:15::2
+`},
+	} {
+		var have []reconcile.Resource
+		for _, r := range want(cfg, test.in, numbersOf(nil)) {
+			switch r.(type) {
+			case *topology.Sysctl, topology.Proxy6:
+				have = append(have, r)
+			}
+		}
+		if diff := cmp.Diff(test.want, names(have)); diff != "" {
+			t.Errorf("%s:\n%s", name, diff)
+		}
 	}
 }
 

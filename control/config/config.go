@@ -32,6 +32,9 @@ type Network struct {
 	MTU int
 	// Masquerade translates the network's traffic to the outside. Default true.
 	Masquerade bool
+	// NDProxy has the host answer neighbour solicitations for the endpoints at the uplinks, so that no router needs a route to the network: of
+	// networks with IPv6 that are not masqueraded. Default false.
+	NDProxy bool
 	// Isolation keeps the network apart from the host's other networks: nothing passes between it and them. Default true.
 	Isolation bool
 	// Datapath that forwards the network. Default EBPF.

@@ -31,6 +31,7 @@ type networkDraft struct {
 	mtu        located[int]
 	masquerade located[bool]
 	isolation  located[bool]
+	ndProxy    located[bool]
 	datapath   located[string]
 	mapping    located[string]
 	filtering  located[string]
@@ -77,6 +78,7 @@ func (d decoder) network(n ast.Node, index int) networkDraft {
 		{key: "mtu", read: func(n ast.Node) { net.mtu = d.integer(n, "mtu", minMTU, maxMTU) }},
 		{key: "masquerade", read: func(n ast.Node) { net.masquerade = d.boolean(n, "masquerade") }},
 		{key: "isolation", read: func(n ast.Node) { net.isolation = d.boolean(n, "isolation") }},
+		{key: "nd-proxy", read: func(n ast.Node) { net.ndProxy = d.boolean(n, "nd-proxy") }},
 		{key: "datapath", read: func(n ast.Node) { net.datapath = d.text(n, "datapath") }},
 		{key: "mapping", read: func(n ast.Node) { net.mapping = d.text(n, "mapping") }},
 		{key: "filtering", read: func(n ast.Node) { net.filtering = d.text(n, "filtering") }},

@@ -36,7 +36,7 @@ net.yaml:2:5: network number 1 has no gateway; add "gateway:"`},
     subnets: [192.168.15.0/24]
     gateway: 192.168.15.10
     colour: red
-`, "net.yaml:5:5: unknown key \"colour\" in network; known keys: name, subnets, gateway, mtu, masquerade, isolation, datapath, mapping, filtering, ports, limits, exempt, endpoints"},
+`, "net.yaml:5:5: unknown key \"colour\" in network; known keys: name, subnets, gateway, mtu, masquerade, isolation, nd-proxy, datapath, mapping, filtering, ports, limits, exempt, endpoints"},
 		{"unknown key at the top", `networks:
   - name: br1
     subnets: [192.168.15.0/24]

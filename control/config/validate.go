@@ -106,8 +106,22 @@ func (v *validator) network(draft networkDraft, index int) Network {
 			v.add(draft.datapath.at, "unknown datapath %s of %s; use \"ebpf\" or \"kernel\"", quote(draft.datapath.value), label)
 		}
 	}
+	n.NDProxy = v.ndProxy(draft.ndProxy, n, label)
 	v.ipv6(draft, n, label)
 	return n
+}
+
+// ndProxy refuses to answer for addresses that the outside does not see.
+func (v *validator) ndProxy(draft located[bool], n Network, label string) bool {
+	switch {
+	case !draft.ok || !draft.value:
+		return false
+	case !n.IPv6():
+		v.add(draft.at, "nd-proxy: true of %s is about IPv6, which it does not have; remove it, or add an IPv6 subnet", label)
+	case n.Masquerade:
+		v.add(draft.at, "nd-proxy: true of %s is about addresses that the outside sees, and it is masqueraded; remove it, or set \"masquerade: false\"", label)
+	}
+	return true
 }
 
 // ipv6 refuses what a network with an IPv6 subnet cannot have.

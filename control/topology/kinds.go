@@ -43,6 +43,7 @@ var decoders = map[string]func([]byte) (reconcile.Resource, error){
 	Neighbour{}.Kind(): decode[Neighbour],
 	FDB{}.Kind():       decode[FDB],
 	Static6{}.Kind():   decode[Static6],
+	Proxy6{}.Kind():    decode[Proxy6],
 	(&Sysctl{}).Kind(): decode[*Sysctl],
 
 	(&Forwarding6{}).Kind(): decode[*Forwarding6],

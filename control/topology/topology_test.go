@@ -37,6 +37,7 @@ var (
 	exampleGateway6     = Address{Device: "br1", Prefix: netip.MustParsePrefix("fd00:15::10/64")}
 	exampleAddress6     = Address{Namespace: "ns1", Device: "veth-ns1", Prefix: netip.MustParsePrefix("fd00:15::1/64")}
 	exampleRoute6       = Route{Namespace: "ns1", Gateway: netip.MustParseAddr("fd00:15::10"), Device: "veth-ns1"}
+	exampleProxy6       = Proxy6{Device: "lo", Address: netip.MustParseAddr("fd00:15::1")}
 	exampleNeighbour6   = Neighbour{Device: "br1", Address: netip.MustParseAddr("fd00:15::1"), MAC: innerMAC}
 	exampleBridgeStatic = Static6{Device: "br1"}
 )
