@@ -213,13 +213,19 @@ func BenchmarkIPv6(b *testing.B) {
 }
 
 // BenchmarkUnicastOf is BenchmarkUnicast in a network of so many endpoints, with frames to random ones among the first so many. Each run
-// is a call of its own. The size of the tables costs nothing; what does is that entries which were used long ago are in no cache.
+// is a call of its own, but for the warm ones, all to the same. The size of the tables costs nothing; what does is that entries which were used long ago are in no cache.
 func BenchmarkUnicastOf(b *testing.B) {
 	for _, size := range []struct{ endpoints, among int }{{2, 1}, {1000, 1}, {10000, 1}, {10000, 100}, {1000, 999}, {10000, 9999}} {
 		b.Run(fmt.Sprintf("%d/to %d", size.endpoints, size.among), func(b *testing.B) {
 			d := loadLoopback(b, options{})
 			frames := d.crowd(b, size.endpoints, size.among)
 			single(b, d.FromEndpoint, func(n int) []byte { return frames[n%len(frames)] }, actions[bpf.Forward])
+		})
+	}
+	for _, endpoints := range []int{2, 10000} {
+		b.Run(fmt.Sprintf("%d/warm", endpoints), func(b *testing.B) {
+			d := loadLoopback(b, options{})
+			warm(b, d.FromEndpoint, d.crowd(b, endpoints, 1)[0], actions[bpf.Forward])
 		})
 	}
 }

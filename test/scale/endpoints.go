@@ -49,7 +49,7 @@ func setUp(o options, number int, datapath string) error {
 	}
 	used, kinds := up.since(empty)
 	say("the machine's MemAvailable less after `up`", "%.1f MiB, %.1f KiB an endpoint;%s", mib(used), float64(used)/1024/float64(number), kinds)
-	if err := talk(number, datapath == "ebpf"); err != nil {
+	if err := talk(number, o.pairs, datapath == "ebpf"); err != nil {
 		return err
 	}
 	for _, step := range []struct {

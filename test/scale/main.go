@@ -25,6 +25,7 @@ type options struct {
 	sample      int
 	connections int
 	endpoints   int
+	pairs       int
 	tracked     int
 	flood       time.Duration
 }
@@ -76,6 +77,7 @@ func parse() (options, error) {
 	flag.IntVar(&o.sample, "sample", 10000, "sessions among them that are kept alive and watched")
 	flag.IntVar(&o.connections, "connections", 200000, "short TCP connections in all; beside the flood at most 10000")
 	flag.IntVar(&o.endpoints, "endpoints", 1000, "endpoints of the network, 10000 at most")
+	flag.IntVar(&o.pairs, "pairs", 200, "random pairs of endpoints that ping and connect")
 	flag.IntVar(&o.tracked, "tracked", 200000, "entries of connection tracking to measure")
 	flag.DurationVar(&o.flood, "flood", 20*time.Second, "how long a flood lasts")
 	flag.Parse()

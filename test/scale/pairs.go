@@ -15,15 +15,12 @@ import (
 	"flyover/test/wire"
 )
 
-// pairs is how many pairs of endpoints talk to each other.
-const pairs = 200
-
 // patient bounds what a connection waits for.
 const patient = 30 * time.Second
 
-// talk has random pairs of so many endpoints ping and connect to each other, while one that nobody speaks to listens. Asked is whether
+// talk has so many random pairs of so many endpoints ping and connect to each other, while one that nobody speaks to listens. Asked is whether
 // neighbours are never asked for, as with the eBPF datapath.
-func talk(endpoints int, quiet bool) error {
+func talk(endpoints, pairs int, quiet bool) error {
 	random := rand.New(rand.NewPCG(uint64(endpoints), 1))
 	listener := random.IntN(endpoints)
 	if endpoints < 3 {
