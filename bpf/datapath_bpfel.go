@@ -214,7 +214,7 @@ const (
 	DatapathNetworkFlagsNETWORK_ENDPOINT_DEPENDENT DatapathNetworkFlags = 2
 	DatapathNetworkFlagsNETWORK_OPEN_FILTER        DatapathNetworkFlags = 4
 	DatapathNetworkFlagsNETWORK_EXEMPT             DatapathNetworkFlags = 8
-	DatapathNetworkFlagsNETWORK_ISOLATED           DatapathNetworkFlags = 16
+	DatapathNetworkFlagsNETWORK_ROUTED             DatapathNetworkFlags = 16
 	DatapathNetworkFlagsNETWORK_UNGUARDED          DatapathNetworkFlags = 32
 )
 

@@ -25,7 +25,8 @@ type TranslationStats struct {
 
 // MappingsStatus is how full the table of mappings is.
 type MappingsStatus struct {
-	Entries  uint32 `json:"entries"`
+	Entries uint32 `json:"entries"`
+	// Capacity of each address family's table.
 	Capacity uint32 `json:"capacity"`
 }
 

@@ -78,8 +78,8 @@ list() {
 		DHCP servers             | endpoint.h   | s/return endpoint_is_dhcp_server\(p\) \? DROP_DHCP_SERVER : REASON_NONE/return REASON_NONE/
 		oversize passes          | segment.h    | s/p->skb->len - PKT_L3 > net->mtu/0/
 		back out of its source   | segment.h    | s/ \|\| to->ifindex == p->skb->ifindex//
-		isolation is ignored     | between.h    | s/\(net->flags \| to->flags\) & NETWORK_ISOLATED/0/
-		one network isolates     | between.h    | s/\(net->flags \| to->flags\)/net->flags/
+		isolation is ignored     | between.h    | s/!\(net->flags & to->flags & NETWORK_ROUTED\)/0/
+		one network isolates     | between.h    | s/net->flags & to->flags/net->flags/
 		no hop between networks  | between.h    | s/reason = translate_hop\(p\);/reason = REASON_NONE;/
 		too large for the other  | between.h    | s/return pkt_fits\(p, mtu\) \? REASON_NONE : PASS_MTU/return REASON_NONE/
 		scans pass               | deliver.h    | s/\treturn DROP_UNASSIGNED;/\treturn reason;/

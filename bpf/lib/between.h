@@ -42,7 +42,7 @@ static __noinline enum reason between_networks(struct pkt *p, __u32 network, con
 	owner = neighbour_lookup(subnet->network, p->h->dst);
 	if (owner && owner->ifindex == to->bridge)
 		return PASS_HOST;
-	if ((net->flags | to->flags) & NETWORK_ISOLATED)
+	if (!(net->flags & to->flags & NETWORK_ROUTED))
 		return DROP_ISOLATED;
 	if (!owner)
 		return network_is_shared(to, p->h->dst) || (to->flags & NETWORK_UNGUARDED) ? reason : DROP_UNASSIGNED;

@@ -13,7 +13,8 @@ enum network_flags {
 	NETWORK_ENDPOINT_DEPENDENT = 2, /* an outside port stands for one inside port towards one remote only */
 	NETWORK_OPEN_FILTER = 4, /* any remote may send to a mapped port (RFC 4787 section 5: endpoint-independent filtering) */
 	NETWORK_EXEMPT = 8,	 /* some destinations see its own addresses, see lib/exempt.h */
-	NETWORK_ISOLATED = 16,	 /* nothing passes between it and other networks of the host */
+	NETWORK_ROUTED =
+		16, /* what is for others of the host that have this flag is routed; without, nothing passes between them */
 	NETWORK_UNGUARDED =
 		32, /* it has an endpoint without source guard, behind which there may be anybody, see lib/unguarded.h */
 };

@@ -117,7 +117,7 @@ static __always_inline enum reason unguarded_between(addr_t dst, const struct ne
 		return DROP_UNASSIGNED;
 	if (owner && owner->ifindex == to->bridge)
 		return PASS_BRIDGE;
-	if ((net->flags | to->flags) & NETWORK_ISOLATED)
+	if (!(net->flags & to->flags & NETWORK_ROUTED))
 		return DROP_ISOLATED;
 	return deliver_on_link(network, to, dst, PASS_BRIDGE);
 }

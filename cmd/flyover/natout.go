@@ -128,8 +128,8 @@ func printOwner(out io.Writer, o *control.OwnerStatus) {
 func printStats(out io.Writer, s *control.TranslationStats) {
 	w := newTable(out)
 	defer w.Flush()
-	fmt.Fprintf(w, "sessions\t%d live\t%d of %d entries used\n", s.Sessions.Live, s.Sessions.Entries, s.Sessions.Capacity)
-	fmt.Fprintf(w, "mappings\t\t%d of %d entries used\n", s.Mappings.Entries, s.Mappings.Capacity)
+	fmt.Fprintf(w, "sessions\t%d live\t%d entries used, of %d for each address family\n", s.Sessions.Live, s.Sessions.Entries, s.Sessions.Capacity)
+	fmt.Fprintf(w, "mappings\t\t%d entries used, of %d for each address family\n", s.Mappings.Entries, s.Mappings.Capacity)
 	if r := s.BusiestRemote; r != nil {
 		printRemote(w, r)
 	}

@@ -63,7 +63,7 @@ func printStatus(out io.Writer, s *control.Status, few int) {
 		fmt.Fprintf(w, "uplink %s\t%s\thook %s\t%s\n", u.Name, strings.Join(u.Addresses, ","), u.Hook, outsidePorts(u))
 	}
 	if s.Sessions != nil {
-		fmt.Fprintf(w, "sessions\t%d live\t%d of %d entries used\n", s.Sessions.Live, s.Sessions.Entries, s.Sessions.Capacity)
+		fmt.Fprintf(w, "sessions\t%d live\t%d entries used, of %d for each address family\n", s.Sessions.Live, s.Sessions.Entries, s.Sessions.Capacity)
 	}
 	if len(s.Reasons) > 0 {
 		fmt.Fprint(w, "\nPROGRAM\tREASON\tPACKETS\tBYTES\n")

@@ -114,7 +114,7 @@ func (n *Network) entry(bridge uint32) bpf.DatapathNetworkEntry {
 		bpf.DatapathNetworkFlagsNETWORK_ENDPOINT_DEPENDENT: n.EndpointDependent,
 		bpf.DatapathNetworkFlagsNETWORK_OPEN_FILTER:        n.OpenFilter,
 		bpf.DatapathNetworkFlagsNETWORK_EXEMPT:             len(n.Exempt) > 0,
-		bpf.DatapathNetworkFlagsNETWORK_ISOLATED:           n.Isolated,
+		bpf.DatapathNetworkFlagsNETWORK_ROUTED:             !n.Isolated,
 		bpf.DatapathNetworkFlagsNETWORK_UNGUARDED:          n.Unguarded,
 	} {
 		if set {

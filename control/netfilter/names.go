@@ -4,6 +4,7 @@ package netfilter
 
 import (
 	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
@@ -11,8 +12,9 @@ import (
 // setName is the set of a table's interface names.
 const setName = "networks"
 
+// set has the byte order in which nft shows names.
 func (t table) set() *nftables.Set {
-	return &nftables.Set{Table: t.kernel(), Name: setName, KeyType: nftables.TypeIFName}
+	return &nftables.Set{Table: t.kernel(), Name: setName, KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}
 }
 
 func elementsOf(names []string) []nftables.SetElement {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -113,6 +114,11 @@ func TestRuleAsNftShowsIt(t *testing.T) {
 			out, err := exec.Command("nft", "list", "table", tableOf(t, example).family.name, tableName).CombinedOutput()
 			if err != nil || !strings.Contains(string(out), want[name]) {
 				t.Errorf("%v: no %s in\n%s", err, want[name], out)
+			}
+			for _, network := range tableOf(t, example).names {
+				if elements := regexp.MustCompile(`elements = \{[^}]*\}`).Find(out); !strings.Contains(string(elements), `"`+network+`"`) {
+					t.Errorf("no %q among %s", network, elements)
+				}
 			}
 		})
 	}

@@ -59,7 +59,8 @@ func TestChangedFileAppliesTheDifference(t *testing.T) {
 func TestNewEndpointIsReached(t *testing.T) {
 	labtest.Alone(t, func(t *testing.T) {
 		flyover(t, "up")
-		flyover(t, "up", "-f", configFile(t, tutorial+thirdEndpoint+otherNetwork))
+		both := strings.ReplaceAll(tutorial+thirdEndpoint+otherNetwork, "    gateway:", "    isolation: false\n    gateway:")
+		flyover(t, "up", "-f", configFile(t, both))
 		sh(t, `ip netns exec ns3 ping -q -c1 -W5 192.168.15.1
 			ip netns exec ns1 ping -q -c1 -W5 192.168.15.3
 			ip netns exec ns3 ping -q -c1 -W5 203.0.113.1

@@ -86,7 +86,7 @@ func TestIsolated(t *testing.T) {
 		if isolated == routed {
 			put(t, d.FoNetworks, uint32(routed), bpf.DatapathNetworkEntry{
 				Gateway4: routedGateway.As4(), Subnet4: routedSubnet.Addr().As4(), Mask4: maskOf(routedSubnet),
-				Bridge: d.bridge, Mtu: mtu, GatewayMac: gatewayMAC, Flags: bpf.DatapathNetworkFlagsNETWORK_ISOLATED,
+				Bridge: d.bridge, Mtu: mtu, GatewayMac: gatewayMAC, // not NETWORK_ROUTED
 			})
 		}
 		put(t, d.FoNeighbours4, bpf.DatapathNeighbourKey{Network: routed, Addr: routedGateway.As4()},

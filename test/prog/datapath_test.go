@@ -174,7 +174,7 @@ func (d *datapath) fillNetworks(t testing.TB) {
 	t.Helper()
 	put(t, d.FoNetworks, uint32(routed), bpf.DatapathNetworkEntry{
 		Gateway4: routedGateway.As4(), Subnet4: routedSubnet.Addr().As4(), Mask4: maskOf(routedSubnet),
-		Bridge: d.bridge, Mtu: mtu, Flags: d.unguardedFlag(routed), GatewayMac: gatewayMAC,
+		Bridge: d.bridge, Mtu: mtu, Flags: bpf.DatapathNetworkFlagsNETWORK_ROUTED | d.unguardedFlag(routed), GatewayMac: gatewayMAC,
 		Subnet6: routedSubnet6.Addr().As16(), Mask6: mask6Of(routedSubnet6),
 	})
 	put(t, d.FoNeighbours4, bpf.DatapathNeighbourKey{Network: masqueraded, Addr: gatewayAddr.As4()},
@@ -227,8 +227,8 @@ func (d *datapath) unguardedFlag(network uint32) bpf.DatapathNetworkFlags {
 func (d *datapath) fillTranslation(t testing.TB) {
 	t.Helper()
 	flags := d.mapping.network() | d.unguardedFlag(masqueraded)
-	if d.isolated {
-		flags |= bpf.DatapathNetworkFlagsNETWORK_ISOLATED
+	if !d.isolated {
+		flags |= bpf.DatapathNetworkFlagsNETWORK_ROUTED
 	}
 	put(t, d.FoNetworks, uint32(masqueraded), bpf.DatapathNetworkEntry{
 		Gateway4: gatewayAddr.As4(), Subnet4: subnet.Addr().As4(), Mask4: maskOf(subnet),
