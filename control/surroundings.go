@@ -88,7 +88,8 @@ func apart(cfg *config.Config, uplinks []topology.Uplink) error {
 					// Where the host answers for them, endpoints may have addresses of the uplink's own subnet.
 					part := net.NDProxy && subnet.Addr().Is6() && subnet.Bits() > addr.Bits()
 					if subnet.Overlaps(addr.Masked()) && !(part && !subnet.Contains(addr.Addr())) {
-						return fmt.Errorf("use uplink %s: its address %s and network %s (%s) overlap: give the network another subnet",
+						return fmt.Errorf("use uplink %s: its address %s and network %s (%s) overlap: give the network another subnet, or, with masquerade: false, "+
+							"a part of an IPv6 subnet without the host's address, and nd-proxy: true",
 							up.Name, addr, net.Name, subnet)
 					}
 				}

@@ -108,7 +108,7 @@ func printDrift(w io.Writer, drift []control.DriftStatus) {
 	if len(drift) == 0 {
 		return
 	}
-	fmt.Fprint(w, "\nnot as `flyover up` left it (run it again to mend):\n")
+	fmt.Fprint(w, "\nnot as `flyover up` left it (run it again with its configuration to mend):\n")
 	for _, d := range drift {
 		fmt.Fprintf(w, "  %s\t%s\t%s\n", d.Object, d.Status, d.Detail)
 	}

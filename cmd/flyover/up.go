@@ -44,7 +44,8 @@ flyover made and the configuration no longer asks for. A second run changes noth
 fails, what this run did is undone.
 
 With --only-changes it takes the host for what the last run left, and looks only at what the
-configuration has changed since: that is faster where there are many endpoints, and mends nothing.`,
+configuration has changed since: that is faster where there are many endpoints, and mends nothing
+where nothing was changed. When something is changed or removed, it looks at everything afterwards.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			h, cfg, err := f.read(cmd)
@@ -60,7 +61,7 @@ configuration has changed since: that is faster where there are many endpoints, 
 			}
 			switch {
 			case unseen > 0:
-				fmt.Fprintf(cmd.OutOrStdout(), "not looked at: %d objects that are configured as before (`flyover status` does)\n", unseen)
+				fmt.Fprintf(cmd.OutOrStdout(), "not looked at: %d objects that are configured as before; `flyover status` looks at them\n", unseen)
 			case len(done) == 0:
 				fmt.Fprintln(cmd.OutOrStdout(), "nothing to do: the host is as configured")
 			}

@@ -35,7 +35,7 @@ func TestRefusedIPv6(t *testing.T) {
 			`net.yaml:4:15: subnet "::ffff:192.168.15.0/120" of network br1: it overlaps the IPv4-mapped range ::ffff:0.0.0.0/96; use a unicast subnet such as fd00:15::/64` + "\n" +
 				`net.yaml:5:14: gateway "::ffff:192.168.15.1" of network br1: it is IPv4 in IPv6's notation; write 192.168.15.1`},
 		{"proxy of a masqueraded network", network("['fd00:15::/64']", "'fd00:15::1'") + "    nd-proxy: true\n",
-			`net.yaml:6:15: nd-proxy: true of network br1 is about addresses that the outside sees, and it is masqueraded; ` +
+			`net.yaml:6:15: nd-proxy: true of network br1 is about addresses that the outside sees, and the network is masqueraded; ` +
 				`remove it, or set "masquerade: false"`},
 		{"proxy without IPv6", network("[192.168.15.0/24]", "192.168.15.1") + "    masquerade: false\n    nd-proxy: true\n",
 			"net.yaml:7:15: nd-proxy: true of network br1 is about IPv6, which it does not have; remove it, or add an IPv6 subnet"},

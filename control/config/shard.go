@@ -44,7 +44,7 @@ func (v *validator) notShards(name located[string], label string) {
 		return
 	}
 	if network, found := v.networks[match[1]]; found {
-		v.add(name.at, "name %s of %s is kept for a further bridge of %s at line %d; choose another",
+		v.add(name.at, "name %s of %s is kept for a further bridge of %s at line %d, or what joins it; choose another",
 			name.value, label, network.owner, network.line)
 	}
 }

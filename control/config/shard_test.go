@@ -29,18 +29,18 @@ func TestNamesOfShardsAreKept(t *testing.T) {
 		{"network", network + `  - name: br1+1
     subnets: [192.168.16.0/24]
     gateway: 192.168.16.10
-`, "net.yaml:5:11: name br1+1 of network br1+1 is kept for a further bridge of network br1 at line 2; choose another"},
+`, "net.yaml:5:11: name br1+1 of network br1+1 is kept for a further bridge of network br1 at line 2, or what joins it; choose another"},
 		{"network before", `networks:
   - name: br1+12u
     subnets: [192.168.16.0/24]
     gateway: 192.168.16.10
 ` + strings.TrimPrefix(network, "networks:\n"),
-			"net.yaml:2:11: name br1+12u of network br1+12u is kept for a further bridge of network br1 at line 5; choose another"},
+			"net.yaml:2:11: name br1+12u of network br1+12u is kept for a further bridge of network br1 at line 5, or what joins it; choose another"},
 		{"uplink", "uplinks: [br1+2]\n" + network,
-			"net.yaml:1:11: name br1+2 of uplink br1+2 is kept for a further bridge of network br1 at line 3; choose another"},
+			"net.yaml:1:11: name br1+2 of uplink br1+2 is kept for a further bridge of network br1 at line 3, or what joins it; choose another"},
 		{"endpoint", network + `    endpoints:
       - {namespace: ns1, host_interface: br1+3d, addresses: [192.168.15.1]}
-`, "net.yaml:6:42: name br1+3d of endpoint ns1 is kept for a further bridge of network br1 at line 2; choose another"},
+`, "net.yaml:6:42: name br1+3d of endpoint ns1 is kept for a further bridge of network br1 at line 2, or what joins it; choose another"},
 	})
 	others := network + `    endpoints:
       - {namespace: ns1, host_interface: br2+3d, addresses: [192.168.15.1]}

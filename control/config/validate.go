@@ -119,7 +119,7 @@ func (v *validator) ndProxy(draft located[bool], n Network, label string) bool {
 	case !n.IPv6():
 		v.add(draft.at, "nd-proxy: true of %s is about IPv6, which it does not have; remove it, or add an IPv6 subnet", label)
 	case n.Masquerade:
-		v.add(draft.at, "nd-proxy: true of %s is about addresses that the outside sees, and it is masqueraded; remove it, or set \"masquerade: false\"", label)
+		v.add(draft.at, "nd-proxy: true of %s is about addresses that the outside sees, and the network is masqueraded; remove it, or set \"masquerade: false\"", label)
 	}
 	return true
 }

@@ -4,8 +4,11 @@ package e2e
 
 import (
 	"fmt"
+	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"flyover/test/lab/labtest"
 )
@@ -76,7 +79,7 @@ func TestStatusShowsDrift(t *testing.T) {
 		flyover(t, "up")
 		sh(t, "ip link set br1 mtu 1300; ip link del veth-ns2-br")
 		text := flyover(t, "status")
-		for _, words := range []string{"bridge br1", "mtu 1300 -> 1500", "veth veth-ns2-br", "run it again to mend"} {
+		for _, words := range []string{"bridge br1", "mtu 1300 -> 1500", "veth veth-ns2-br", "run it again with its configuration to mend"} {
 			if !strings.Contains(text, words) {
 				t.Errorf("no %q in:\n%s", words, text)
 			}
@@ -139,5 +142,26 @@ func TestLostState(t *testing.T) {
 		flyover(t, "up")
 		noDrift(t)
 		forwards(t)
+	})
+}
+
+// A failed up leaves what the kernel took along with what it changed: the route that went with an address is there again.
+func TestFailedUpBringsBackRoutes(t *testing.T) {
+	t.Parallel()
+	labtest.Alone(t, func(t *testing.T) {
+		flyover(t, "up", "-f", configFile(t, tutorial+thirdEndpoint))
+		look := func() string {
+			return sh(t, "for n in ns1 ns3; do ip -n $n -o addr; ip -n $n route; done; ip -o neigh show dev br1 nud permanent")
+		}
+		before := look()
+		sh(t, "mount --rbind /run/netns /run/netns && mount -o remount,bind,ro /run/netns") // so that no namespace can be made
+		moved := strings.Replace(thirdEndpoint, "15.3", "15.33", 1) + "      - {namespace: ns4, addresses: [192.168.15.4]}\n"
+		end := finish(t, exec.Command("flyover", "up", "-f", configFile(t, tutorial+moved)))
+		if end.code == 0 || end.stdout == "" {
+			t.Fatalf("exit status %d, stdout %q, stderr %q: want a failure after a step", end.code, end.stdout, end.stderr)
+		}
+		if diff := cmp.Diff(before, look()); diff != "" {
+			t.Errorf("failed up leaves another host:\n%s", diff)
+		}
 	})
 }
