@@ -12,6 +12,10 @@ import (
 	"flyover/control/state"
 )
 
+// maxRounds bounds how often up looks again: a pair of interfaces that is made anew loses its addresses, which the next look
+// finds missing.
+const maxRounds = 8
+
 // converge runs plans until nothing differs. The state lists old and new objects while the run is under way, so that a crash
 // leaves nothing that down does not know.
 func (h Host) converge(ctx context.Context, store *state.Store, w, owned []reconcile.Resource) (reconcile.Plan, error) {

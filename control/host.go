@@ -14,10 +14,6 @@ import (
 	"flyover/control/state"
 )
 
-// maxRounds bounds how often up looks again: a pair of interfaces that is made anew loses its addresses, which the next look
-// finds missing.
-const maxRounds = 8
-
 // ErrPrivilege says that the caller may not change the host's network.
 var ErrPrivilege = errors.New("needs root (CAP_NET_ADMIN, CAP_SYS_ADMIN and CAP_BPF)")
 
