@@ -59,7 +59,7 @@ func (t table) kernel() *nftables.Table {
 
 // observe recognises a table as ours by the comments of its rules.
 func (t table) observe(owned bool) (reconcile.Observation, error) {
-	conn, err := nftables.New()
+	conn, err := dial()
 	if err != nil {
 		return reconcile.Observation{}, t.wrap("observe", err)
 	}
@@ -79,7 +79,7 @@ func (t table) observe(owned bool) (reconcile.Observation, error) {
 
 // apply makes the table. The kernel takes it in the same transaction in which an old one goes.
 func (t table) apply() error {
-	conn, err := nftables.New()
+	conn, err := dial()
 	if err != nil {
 		return t.wrap("create", err)
 	}
@@ -104,7 +104,7 @@ func (t table) apply() error {
 
 // remove removes it. A table of our name without our rules stays, unless it is empty.
 func (t table) remove() error {
-	conn, err := nftables.New()
+	conn, err := dial()
 	if err != nil {
 		return t.wrap("remove", err)
 	}
@@ -117,6 +117,21 @@ func (t table) remove() error {
 		return t.wrap("remove", err)
 	}
 	return nil
+}
+
+// room is for all of a transaction and its acknowledgements at once, octets: a thousand networks are about 1 MiB of rules, and what a short
+// acknowledgement takes of the socket's memory is more than a rule.
+const room = 16 << 20
+
+// dial is nftables.New for as many networks as there can be.
+func dial() (*nftables.Conn, error) { return nftables.New(nftables.WithSockOptions(widen)) }
+
+// widen makes the socket take a whole transaction. Its type is that of netlink connections, which is not named here.
+func widen[socket interface {
+	SetReadBuffer(octets int) error
+	SetWriteBuffer(octets int) error
+}](s socket) error {
+	return errors.Join(s.SetReadBuffer(room), s.SetWriteBuffer(room))
 }
 
 // missing are the errors of a kernel without nftables, or without its NAT: no such protocol, subsystem, chain type or expression.

@@ -4,6 +4,7 @@ package netfilter
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"os/exec"
 	"reflect"
@@ -214,6 +215,22 @@ func TestOtherTablesStay(t *testing.T) {
 			t.Error(diff)
 		}
 	})
+}
+
+// TestManyNetworks has as many as there can be, all isolated.
+func TestManyNetworks(t *testing.T) {
+	sandbox(t)
+	var many Isolation
+	for i := range 1024 {
+		many.Networks = append(many.Networks, fmt.Sprintf("network-%d", i))
+	}
+	many.Isolated = many.Networks
+	for range 2 {
+		must(t, many.Apply())
+		wantStatus(t, many, true, reconcile.Same)
+	}
+	must(t, many.Remove())
+	wantStatus(t, many, true, reconcile.Absent)
 }
 
 func TestJSON(t *testing.T) {
