@@ -88,7 +88,10 @@ func wantShards(net config.Network, places []int) []reconcile.Resource {
 func wantShard(net config.Network, shard config.Shard) []reconcile.Resource {
 	return []reconcile.Resource{
 		topology.Bridge{Name: shard.Bridge, MTU: net.MTU, MAC: topology.MAC(shard.MAC), Network: net.Name, Shard: true},
-		topology.Trunk{Down: shard.Down, Up: shard.Up, Network: net.Name, Shard: shard.Bridge, MTU: net.MTU},
+		topology.Trunk{
+			Down: shard.Down, Up: shard.Up, Network: net.Name, Shard: shard.Bridge, MTU: net.MTU,
+			MAC: topology.MAC(net.GatewayMAC()), Stations: net.Unguarded(),
+		},
 		topology.FDB{Device: shard.Up, MAC: topology.MAC(net.GatewayMAC())},
 	}
 }

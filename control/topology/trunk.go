@@ -12,12 +12,18 @@ import (
 
 // Trunk is a pair of interfaces of the host that joins a further bridge of a network to the network's own.
 type Trunk struct {
-	// Down is the end at the network's own bridge. It gets what is known to be beyond, and no unknown address.
+	// Down is the end at the network's own bridge. It gets what is known to be beyond, and no unknown address unless there are Stations.
 	Down string
 	// Up is the end at the further bridge. What that does not know goes there.
 	Up string
 	// Network is the network's own bridge, Shard the further one.
 	Network, Shard string
+	// MAC of the end at the network's own bridge is that bridge's. A bridge hands to the host what is for the MAC of one of its ports, and the
+	// programs look at what is for the host by that one MAC.
+	MAC MAC
+	// Stations may be on either side, behind endpoints without source guard: both bridges learn who is beyond, and what the network's
+	// own does not know goes to the further one, too.
+	Stations bool
 	// MTU of both ends in bytes.
 	MTU int
 }
@@ -37,7 +43,10 @@ type end struct {
 }
 
 func (t Trunk) ends() [2]end {
-	return [2]end{{t.Down, port{bridge: t.Network}}, {t.Up, port{bridge: t.Shard, flood: true}}}
+	return [2]end{
+		{t.Down, port{bridge: t.Network, flood: t.Stations, learning: t.Stations}},
+		{t.Up, port{bridge: t.Shard, flood: true, learning: t.Stations}},
+	}
 }
 
 // Observe implements reconcile.Resource. The pair is ours if one end is: a crash may have left the other without its tag.
@@ -63,6 +72,7 @@ func (t Trunk) Observe(s *reconcile.Survey, owned bool) (reconcile.Observation, 
 		c.note(fmt.Sprintf("%s and %s are no pair", t.Down, t.Up), true)
 		return c.observation(), nil
 	}
+	c.compare(t.Down+" mac", macOf(down.Attrs().HardwareAddr), t.MAC)
 	for i, l := range []*link{down, up} {
 		if err := t.ends()[i].compare(s, &c, t, l); err != nil {
 			return reconcile.Observation{}, cause("observe trunk "+t.ID(), err)
@@ -136,6 +146,9 @@ func (t Trunk) create(h handle) error {
 // configure sets the ends up last: until then nothing passes.
 func (t Trunk) configure(h handle, down, up netlink.Link) error {
 	links := []netlink.Link{down, up}
+	if err := setMAC(h, down, t.MAC); err != nil {
+		return err
+	}
 	for i, e := range t.ends() {
 		if err := tag(h, links[i]); err != nil {
 			return err

@@ -15,7 +15,7 @@ import (
 
 var (
 	exampleShard = Bridge{Name: "br1+1", MTU: 1500, MAC: MAC{2, 0, 0, 0, 0, 11}, Network: "br1", Shard: true}
-	exampleTrunk = Trunk{Down: "br1+1d", Up: "br1+1u", Network: "br1", Shard: "br1+1", MTU: 1500}
+	exampleTrunk = Trunk{Down: "br1+1d", Up: "br1+1u", Network: "br1", Shard: "br1+1", MTU: 1500, MAC: bridgeMAC}
 	exampleWay   = FDB{Device: "br1+1u", MAC: bridgeMAC}
 	exampleBack  = FDB{Device: "br1+1d", MAC: innerMAC}
 )
@@ -73,9 +73,12 @@ func TestShardRepair(t *testing.T) {
 				QdiscType:  "clsact",
 			})
 		}), exampleShard, reconcile.Different},
-		"shard speaks":      {speak("br1+1"), exampleShard, reconcile.Different},
-		"trunk speaks":      {speak("br1+1u"), exampleTrunk, reconcile.Different},
-		"trunk gone":        {link("br1+1d", netlink.LinkDel), exampleTrunk, reconcile.Absent},
+		"shard speaks": {speak("br1+1"), exampleShard, reconcile.Different},
+		"trunk speaks": {speak("br1+1u"), exampleTrunk, reconcile.Different},
+		"trunk gone":   {link("br1+1d", netlink.LinkDel), exampleTrunk, reconcile.Absent},
+		"trunk mac": {link("br1+1d", func(l netlink.Link) error {
+			return netlink.LinkSetHardwareAddr(l, innerMAC.Hardware())
+		}), exampleTrunk, reconcile.Different},
 		"trunk mtu":         {link("br1+1d", func(l netlink.Link) error { return netlink.LinkSetMTU(l, 1400) }), exampleTrunk, reconcile.Different},
 		"trunk down":        {link("br1+1u", netlink.LinkSetDown), exampleTrunk, reconcile.Different},
 		"trunk freed":       {link("br1+1u", netlink.LinkSetNoMaster), exampleTrunk, reconcile.Different},

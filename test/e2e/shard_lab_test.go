@@ -63,11 +63,17 @@ func overCrowd(t *testing.T, test func(*testing.T, variant)) {
 // crowdUp is `flyover up` with so many endpoints, and with small bridges.
 func crowdUp(t *testing.T, v variant, endpoints int) reconcile.Plan {
 	t.Helper()
-	cfg, err := config.Parse("crowd.yaml", []byte(crowdConfig(endpoints)))
+	return shardedUp(t, v, crowdConfig(endpoints), perBridge)
+}
+
+// shardedUp is `flyover up` with at most so many endpoints on one bridge.
+func shardedUp(t *testing.T, v variant, text string, most int) reconcile.Plan {
+	t.Helper()
+	cfg, err := config.Parse("crowd.yaml", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := control.Host{Version: "test", Hook: v.hook, BridgeEndpoints: perBridge}.Up(t.Context(), cfg)
+	plan, err := control.Host{Version: "test", Hook: v.hook, BridgeEndpoints: most}.Up(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,7 @@ func TestTrafficStations(t *testing.T) {
 				run(t, "", "flyover", "up", "--hook", hook, "-f", configFile(t, nested))
 				sealed(t)
 				nestBridges(t)
-				stationsTalk(t)
+				stationsTalk(t, "br1")
 				stationsStayInside(t)
 				stationMoves(t)
 				stationsForge(t)
@@ -89,7 +89,8 @@ func TestTrafficStations(t *testing.T) {
 	}
 }
 
-func stationsTalk(t *testing.T) {
+// stationsTalk has everybody talk. The bridge is the one that ns2 is a port of.
+func stationsTalk(t *testing.T, bridge string) {
 	t.Helper()
 	before := status(t)
 	for _, pair := range []struct {
@@ -109,7 +110,7 @@ func stationsTalk(t *testing.T) {
 	if counted(status(t), "from_endpoint PASS_BRIDGE") == counted(before, "from_endpoint PASS_BRIDGE") {
 		t.Error("no packet went by the bridge")
 	}
-	learned := run(t, "", "bridge", "fdb", "show", "br", "br1")
+	learned := run(t, "", "bridge", "fdb", "show", "br", bridge)
 	if !strings.Contains(learned, "02:aa:00:00:00:0a dev veth-ns2-br") {
 		t.Errorf("the bridge has not learned where a is:\n%s", learned)
 	}
