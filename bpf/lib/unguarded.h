@@ -95,12 +95,12 @@ static __always_inline bool unguarded_is_routed_back(struct __sk_buff *skb, addr
 }
 
 /*
- * May a packet to be routed have that source? On a masqueraded network it is one of the subnet, which to_uplink lets out by no means
- * untranslated; else it is where the host would look for it, and so none of the host's own.
+ * May a packet that the host reads have that source? On a masqueraded network it is one of the subnet, which to_uplink lets out by no means
+ * untranslated; else it is where the host would look for it, and so none of the host's own. What is for everybody may have none.
  */
-static __always_inline bool unguarded_may_route(const struct pkt *p, const struct network_entry *net)
+static __always_inline bool unguarded_may_reach_host(const struct pkt *p, const struct network_entry *net, bool everybody)
 {
-	if (addr_is_link_local(p->h->src))
+	if (addr_is_link_local(p->h->src) || (everybody && !p->h->src))
 		return true;
 	if (net->flags & NETWORK_MASQUERADE)
 		return network_contains(net, p->h->src);
@@ -128,8 +128,6 @@ static __always_inline enum reason unguarded_outside(struct pkt *p, __u32 networ
 	struct subnet_entry *other;
 	enum reason reason;
 
-	if (!unguarded_may_route(p, net))
-		return UNGUARDED_WRONG_SOURCE;
 	if (network_contains(net, p->h->dst) || addr_is_link_local(p->h->dst))
 		return PASS_BRIDGE;
 	reason = ip_judge(p->skb);
@@ -148,6 +146,7 @@ __noinline int unguarded_deliver(struct __sk_buff *skb, const struct endpoint_en
 {
 	struct headers room;
 	struct pkt p = { skb, headers_here(&room, HEADERS_OF_FUNCTION) };
+	bool everybody, gateway, ip;
 	struct fdb_entry *to;
 	struct ethhdr *eth;
 	__u32 tag;
@@ -160,10 +159,15 @@ __noinline int unguarded_deliver(struct __sk_buff *skb, const struct endpoint_en
 	eth = pkt_eth(&p);
 	if (!eth)
 		return DROP_MALFORMED;
-	if (eth->h_dest[0] & 1)
+	everybody = eth->h_dest[0] & 1;
+	gateway = mac_equal(eth->h_dest, net->gateway_mac);
+	ip = p.h->ethertype == bpf_htons(ETH_P_FAMILY) && !skb->vlan_present;
+	if (ip && (everybody || gateway) && !unguarded_may_reach_host(&p, net, everybody))
+		return UNGUARDED_WRONG_SOURCE;
+	if (everybody)
 		return usage_admit_broadcast(ep) ? PASS_BRIDGE : DROP_LIMIT_FLOOD;
-	if (mac_equal(eth->h_dest, net->gateway_mac))
-		return p.h->ethertype == bpf_htons(ETH_P_FAMILY) ? unguarded_outside(&p, ep->network, net) : PASS_BRIDGE;
+	if (gateway)
+		return ip ? unguarded_outside(&p, ep->network, net) : PASS_BRIDGE;
 	to = fdb_lookup(ep->network, eth->h_dest);
 	if (!to)
 		return segment_unknown(skb, net);

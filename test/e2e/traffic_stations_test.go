@@ -196,6 +196,7 @@ func forgedByStation(i injector, third net.HardwareAddr) []forgery {
 	}
 	for _, src := range []netip.Addr{netip.MustParseAddr(lab.UplinkAddress), netip.MustParseAddr("198.51.100.7")} {
 		add("DROP_SOURCE_IPV4", ethernet(i.own, i.gateway, layers.EthernetTypeIPv4), udp(src, addrOutside)...)
+		add("DROP_SOURCE_IPV4", ethernet(i.own, layers.EthernetBroadcast, layers.EthernetTypeIPv4), udp(src, addrGateway)...)
 	}
 	for _, dst := range []net.HardwareAddr{layers.EthernetBroadcast, i.neighbor, i.gateway} {
 		add("DROP_ARP_SENDER", ethernet(i.own, dst, layers.EthernetTypeARP), arp(layers.ARPReply, i.own, addrThird, i.neighbor, addrNS1))

@@ -70,17 +70,20 @@ func (m *Model) isTakenMAC(mac MAC, e Endpoint) bool {
 // strangerTo is by whom the frame is for.
 func (m *Model) strangerTo(p *packet, id int) string {
 	to, mtu := MAC(p.frame), m.MTU
+	isIP := p.etherType == etherIPv4 || p.six()
 	if p.etherType == etherVLAN || p.etherType == etherQinQ {
 		mtu += 4
 	}
 	switch {
 	case p.size() > mtu:
 		return "DROP_OVERSIZE"
+	case to[0]&1 == 1 && isIP && p.src != netip.IPv4Unspecified() && p.src != netip.IPv6Unspecified() && !m.answersTo(p.src, m.Endpoints[id]):
+		return wrongSource(p)
 	case to[0]&1 == 1:
 		if reason := m.broadcast(id); reason != "PASS_BROADCAST" {
 			return reason
 		}
-	case to == m.GatewayMAC && (p.etherType == etherIPv4 || p.six()):
+	case to == m.GatewayMAC && isIP:
 		return m.strangerOut(p, m.Endpoints[id])
 	case to == m.Endpoints[id].MAC:
 		return "DROP_UNKNOWN_MAC"
@@ -88,11 +91,16 @@ func (m *Model) strangerTo(p *packet, id int) string {
 	return "PASS_BRIDGE"
 }
 
+// answersTo says whether the host would answer to the source by the endpoint's network, and believes it to be there.
+func (m *Model) answersTo(src netip.Addr, e Endpoint) bool {
+	return isLinkLocal(src) || e.Subnet.Contains(src)
+}
+
 // strangerOut is for what is to be routed. On a masqueraded network that is what has an address of it; to_uplink drops it, if nobody is
 // configured to have that. Else it is what the host would answer to, by the same network.
 func (m *Model) strangerOut(p *packet, e Endpoint) string {
 	switch {
-	case !isLinkLocal(p.src) && !e.Subnet.Contains(p.src):
+	case !m.answersTo(p.src, e):
 		return wrongSource(p)
 	case e.Subnet.Contains(p.dst) || isLinkLocal(p.dst):
 		return "PASS_BRIDGE"
