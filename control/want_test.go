@@ -44,7 +44,7 @@ func parse(t *testing.T, yaml string) *config.Config {
 }
 
 const ebpfObjects = `bpffs /sys/fs/bpf
-programs /sys/fs/bpf/flyover/v3
+programs /sys/fs/bpf/flyover/v4
 bridge br1
 address br1 192.168.15.10/24
 network br1

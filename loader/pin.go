@@ -20,8 +20,8 @@ import (
 const (
 	// BPFFS is where the kernel's file system of pinned objects is, and where it is mounted if it is nowhere.
 	BPFFS = "/sys/fs/bpf"
-	// schema is the version of the maps' layout. Another layout gets another number and another directory.
-	schema = "v3"
+	// schema is the version of the maps' layout and of what their entries mean. Another one gets another number and another directory.
+	schema = "v4"
 )
 
 // Pins is the directory of one schema's pinned objects: maps/NAME, progs/BUILD/POINT and progs/BUILD/twins, links/IFINDEX/POINT.

@@ -51,7 +51,7 @@ until_true() {
 	fail "$what"
 }
 
-maps=/sys/fs/bpf/flyover/v3/maps
+maps=/sys/fs/bpf/flyover/v4/maps
 
 show_up() {
 	heading "The tutorial's network from one command"

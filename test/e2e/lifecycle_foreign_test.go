@@ -20,7 +20,7 @@ func TestForeignObjectsAreRefused(t *testing.T) {
 		"veth":            {"ip link add veth-ns1-br type veth peer x", tutorial, []string{"interface veth-ns1-br exists (veth), not made by flyover"}},
 		"open directory":  {"mkdir -m 0777 /sys/fs/bpf/flyover", tutorial, []string{"/sys/fs/bpf/flyover", "0777"}},
 		"owned directory": {"mkdir -m 0700 /sys/fs/bpf/flyover; chown 1234 /sys/fs/bpf/flyover", tutorial, []string{"/sys/fs/bpf/flyover", "user 1234"}},
-		"squatted below":  {"mkdir -m 0700 /sys/fs/bpf/flyover; mkdir -m 0770 /sys/fs/bpf/flyover/v3", tutorial, []string{"/sys/fs/bpf/flyover/v3", "0770"}},
+		"squatted below":  {"mkdir -m 0700 /sys/fs/bpf/flyover; mkdir -m 0770 /sys/fs/bpf/flyover/v4", tutorial, []string{"/sys/fs/bpf/flyover/v4", "0770"}},
 		"nftables table": {
 			"nft 'table ip flyover { chain c { tcp dport 1 accept; }; }'", kernelDatapath(tutorial),
 			[]string{"nftables table ip flyover exists, not made by flyover"},

@@ -12,7 +12,7 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
-const pinRoot = "/sys/fs/bpf/flyover/v3"
+const pinRoot = "/sys/fs/bpf/flyover/v4"
 
 // pinnedIDs are the ids of all pinned objects by their path below the root.
 func pinnedIDs(t *testing.T) map[string]uint32 {

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-const mapsDir = "/sys/fs/bpf/flyover/v3/maps"
+const mapsDir = "/sys/fs/bpf/flyover/v4/maps"
 
 // What bpftool shows of the maps after some traffic is for people: names, and addresses as bytes.
 func TestTrafficMapDump(t *testing.T) {
