@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 
@@ -75,28 +76,41 @@ func needsPorts(n config.Network) bool {
 }
 
 // apart refuses networks that have addresses in common with an uplink: neither could tell what is inside (RFC 4787 REQ-7). A part of the
-// uplink's subnet may be a network that is not translated, and that the host answers for.
+// uplink's IPv6 subnet may be a network that is not translated, and that the host answers for.
 func apart(cfg *config.Config, uplinks []topology.Uplink) error {
 	for _, up := range uplinks {
 		addrs, err := topology.Addresses(up.Name)
 		if err != nil {
 			return err
 		}
-		for _, addr := range addrs {
-			for _, net := range cfg.Networks {
-				for _, subnet := range net.Subnets {
-					// Where the host answers for them, endpoints may have addresses of the uplink's own subnet.
-					part := net.NDProxy && subnet.Addr().Is6() && subnet.Bits() > addr.Bits()
-					if subnet.Overlaps(addr.Masked()) && !(part && !subnet.Contains(addr.Addr())) {
-						return fmt.Errorf("use uplink %s: its address %s and network %s (%s) overlap: give the network another subnet, or, with masquerade: false, "+
-							"a part of an IPv6 subnet without the host's address, and nd-proxy: true",
-							up.Name, addr, net.Name, subnet)
-					}
+		routers, err := topology.Routers6(up.Name)
+		if err != nil {
+			return err
+		}
+		for _, net := range cfg.Networks {
+			for _, subnet := range net.Subnets {
+				if what := inCommon(subnet, net.NDProxy, addrs, routers); what != "" {
+					return fmt.Errorf("use uplink %s: its %s and network %s (%s) overlap: give the network another subnet, or, with masquerade: false "+
+						"and nd-proxy: true, a part of its IPv6 subnet that has neither the host's address nor a router's", up.Name, what, net.Name, subnet)
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// inCommon says what of an uplink a subnet overlaps, nothing if it may.
+func inCommon(subnet netip.Prefix, proxied bool, addrs []netip.Prefix, routers []netip.Addr) string {
+	for _, addr := range addrs {
+		part := proxied && subnet.Addr().Is6() && subnet.Bits() > addr.Bits() && !subnet.Contains(addr.Addr())
+		if subnet.Overlaps(addr.Masked()) && !part {
+			return "address " + addr.String()
+		}
+	}
+	if i := slices.IndexFunc(routers, subnet.Contains); i >= 0 {
+		return "router " + routers[i].String()
+	}
+	return ""
 }
 
 // findUplinks returns the configured uplinks, or those of the default routes of the networks' families. The datapath needs to know

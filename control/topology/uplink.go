@@ -69,6 +69,27 @@ func FindUplink(name string) (Uplink, error) {
 	return Uplink{Name: a.Name, Index: a.Index, MTU: a.MTU, MAC: macOf(a.HardwareAddr), Address: source, Address6: source6}, nil
 }
 
+// Routers6 returns the next hops of the host's IPv6 routes by the named interface.
+func Routers6(name string) ([]netip.Addr, error) {
+	l, err := findLink(host(), name)
+	if err != nil || l == nil {
+		return nil, err
+	}
+	routes, err := dump(func() ([]netlink.Route, error) { return host().RouteList(nil, netlink.FAMILY_V6) })
+	if err != nil {
+		return nil, fmt.Errorf("list routes by %s: %w", name, err)
+	}
+	var routers []netip.Addr
+	for _, route := range routes {
+		for _, hop := range hopsOf(route) {
+			if router, ok := netip.AddrFromSlice(hop.Gw); ok && hop.LinkIndex == l.Attrs().Index {
+				routers = append(routers, router)
+			}
+		}
+	}
+	return routers, nil
+}
+
 // Addresses returns the addresses of the named interface, of both families.
 func Addresses(name string) ([]netip.Prefix, error) {
 	l, err := findLink(host(), name)
