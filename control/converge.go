@@ -20,7 +20,7 @@ const maxRounds = 8
 // leaves nothing that down does not know.
 func (h Host) converge(ctx context.Context, store *state.Store, w, owned []reconcile.Resource) (reconcile.Plan, error) {
 	var done reconcile.Plan
-	var was map[string]reconcile.Observation // how the host was before
+	var was map[string]reconcile.Observation // how the host was before the first step
 	giveUp := func(err error) error {
 		var left *reconcile.UndoError
 		if errors.As(err, &left) { // the state goes on listing it, and what was there before it
@@ -38,9 +38,6 @@ func (h Host) converge(ctx context.Context, store *state.Store, w, owned []recon
 		if err != nil {
 			return nil, giveUp(err)
 		}
-		if was == nil {
-			was = observed
-		}
 		plan, err := reconcile.Diff(w, before, observed)
 		if err != nil {
 			return nil, giveUp(err)
@@ -50,6 +47,9 @@ func (h Host) converge(ctx context.Context, store *state.Store, w, owned []recon
 		}
 		if err := errors.Join(prepare(plan), store.Save(union(owned, w), false)); err != nil {
 			return nil, giveUp(err)
+		}
+		if was == nil {
+			was = observed
 		}
 		if err := reconcile.Run(ctx, plan, h.tell); err != nil {
 			return nil, giveUp(err)

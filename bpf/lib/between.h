@@ -45,7 +45,7 @@ static __noinline enum reason between_networks(struct pkt *p, __u32 network, con
 	if (!(net->flags & to->flags & NETWORK_ROUTED))
 		return DROP_ISOLATED;
 	if (!owner)
-		return network_is_shared(to, p->h->dst) || (to->flags & NETWORK_UNGUARDED) ? reason : DROP_UNASSIGNED;
+		return deliver_on_link(subnet->network, to, p->h->dst, reason);
 	reason = between_routable(p, to->mtu);
 	if (reason)
 		return reason;

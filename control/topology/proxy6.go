@@ -35,12 +35,11 @@ func (p Proxy6) Observe(s *reconcile.Survey, owned bool) (reconcile.Observation,
 		return reconcile.Observation{}, cause("observe proxy6 "+p.ID(), err)
 	}
 	entries, err := hostTable(s, "proxies6", (*reader).proxies6)
-	switch {
-	case err != nil:
+	_, found := entries[neighbourKey{int(index), p.Address}]
+	if err != nil || !found {
 		return reconcile.Observation{}, cause("observe proxy6 "+p.ID(), err)
-	case !entries[neighbourKey{int(index), p.Address}]:
-		return reconcile.Observation{}, nil
-	case !owned:
+	}
+	if !owned {
 		detail := fmt.Sprintf("neighbour proxy for %s exists at %s, not made by flyover; delete it: ip -6 neigh del proxy %[1]s dev %[2]s", p.Address, p.Device)
 		return reconcile.Observation{Status: reconcile.Foreign, Detail: detail}, nil
 	}

@@ -230,7 +230,16 @@ type neighbourEntry struct {
 
 // neighbours returns the neighbour tables of both families.
 func (r *reader) neighbours() (map[neighbourKey]neighbourEntry, error) {
-	messages, err := r.table(unix.RTM_GETNEIGH, (&netlink.Ndmsg{}).Serialize())
+	return r.neighboursOf(netlink.Ndmsg{})
+}
+
+// proxies6 returns the IPv6 addresses that the host answers for at an interface.
+func (r *reader) proxies6() (map[neighbourKey]neighbourEntry, error) {
+	return r.neighboursOf(netlink.Ndmsg{Family: unix.AF_INET6, Flags: netlink.NTF_PROXY})
+}
+
+func (r *reader) neighboursOf(kind netlink.Ndmsg) (map[neighbourKey]neighbourEntry, error) {
+	messages, err := r.table(unix.RTM_GETNEIGH, kind.Serialize())
 	entries := make(map[neighbourKey]neighbourEntry, len(messages))
 	for _, m := range messages {
 		var address netip.Addr
@@ -242,22 +251,6 @@ func (r *reader) neighbours() (map[neighbourKey]neighbourEntry, error) {
 		entries[neighbourKey{e.index, address}] = e
 	}
 	return entries, cause("list neighbours", err)
-}
-
-// proxies6 returns the IPv6 addresses that the host answers for at an interface.
-func (r *reader) proxies6() (map[neighbourKey]bool, error) {
-	messages, err := r.table(unix.RTM_GETNEIGH, (&netlink.Ndmsg{Family: unix.AF_INET6, Flags: netlink.NTF_PROXY}).Serialize())
-	entries := make(map[neighbourKey]bool, len(messages))
-	for _, m := range messages {
-		var address netip.Addr
-		e := parseNeighbour(m, func(typ uint16, value []byte) {
-			if typ == netlink.NDA_DST {
-				address = addrOf(value)
-			}
-		})
-		entries[neighbourKey{e.index, address}] = e.flags&netlink.NTF_PROXY != 0
-	}
-	return entries, cause("list neighbour proxies", err)
 }
 
 // fdb returns the forwarding tables of all bridges, without what is for one VLAN alone.

@@ -28,6 +28,7 @@ func TestTrafficNDProxy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			labtest.Alone(t, func(t *testing.T) {
+				before := takeDump(t)
 				run(t, "", "flyover", "up", "-f", configFile(t, config))
 				inNS1 := place{"ns1", netip.MustParseAddr("2001:db8:ffff:0:15::1")}
 				exchange(t, outsideSix, inNS1)
@@ -36,6 +37,7 @@ func TestTrafficNDProxy(t *testing.T) {
 					t.Errorf("somebody answers for an address that nobody has:\n%s", out)
 				}
 				run(t, "", "flyover", "down")
+				sameDump(t, "down", before)
 				if out := run(t, "", "ip", "-6", "neigh", "show", "proxy"); strings.TrimSpace(out) != "" {
 					t.Errorf("left behind: %s", out)
 				}

@@ -211,16 +211,17 @@ func (m *Model) masquerade(p *packet, id int, reason string) Outcome {
 	default:
 		reason = m.byStack(p, reason)
 	}
-	other := reason == "PASS_ROUTE"
-	if other {
-		reason = m.between(p, id, reason).Reason
+	var across Outcome
+	if reason == "PASS_ROUTE" {
+		across = m.between(p, id, reason)
+		reason = across.Reason
 	}
 	if p.isFragment() {
 		reason, datagram = m.firstOut(p, s, reason)
 	}
 	switch {
-	case other && reason == "FORWARD_NETWORK":
-		return m.between(p, id, "PASS_ROUTE")
+	case reason == "FORWARD_NETWORK":
+		return across
 	case reason != "":
 		return stays(p, reason)
 	}
